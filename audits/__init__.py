@@ -1,0 +1,21 @@
+"""Audits, one file per audit. Reached by name through `guardrail.vocabulary.plugins`, never imported directly."""
+
+if __name__ == "audits":
+    raise ImportError("import guardrail.audits, not audits: the folder is a part of the package guardrail")
+
+from guardrail.vocabulary.plugins import Entry
+
+TABLE: dict[str, Entry] = {
+    "marginals": Entry(".quality.marginals:Marginals", "one column at a time against train"),
+    "pairs": Entry(".quality.pairs:Pairs", "two columns at a time against train"),
+    "validity": Entry(".quality.validity:Validity", "rows that obey the schema"),
+    "detection": Entry(".quality.detection:Detection", "a classifier that tells synthetic from real"),
+    "utility": Entry(".quality.utility:Utility", "train on synthetic, test on real"),
+    "parity": Entry(".fairness.parity:Parity", "group fairness of the downstream model"),
+    "representation": Entry(".bias.representation:Representation", "who is missing from the synthetic data"),
+    "accounting": Entry(".privacy.accounting:Accounting", "the epsilon and delta of the receipt"),
+    "copies": Entry(".privacy.copies:Copies", "training rows that reappear cell by cell"),
+    "nearest": Entry(".privacy.nearest:Nearest", "closer to training rows than to unseen rows?"),
+    "membership": Entry(".privacy.membership:Membership", "membership inference attacks"),
+    "manifests": Entry(".provenance.manifests:Manifests", "signed manifests of the sample files"),
+}

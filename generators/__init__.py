@@ -1,0 +1,30 @@
+"""Generators, one file per family. Reached by name through `guardrail.vocabulary.plugins`, never imported directly."""
+
+if __name__ == "generators":
+    raise ImportError("import guardrail.generators, not generators: the folder is a part of the package guardrail")
+
+from guardrail.vocabulary.plugins import Entry
+
+TABLE: dict[str, Entry] = {
+    "made": Entry(
+        ".made:Made",
+        "masked autoregressive network over discretised columns",
+        abilities=("sample", "log_likelihood"),
+        paper="https://arxiv.org/abs/1502.03509",
+        extra="train",
+    ),
+    "marginals": Entry(
+        ".marginals:Marginals",
+        "every column by itself: the floor beside every model",
+        abilities=("sample", "log_likelihood"),
+        paper="https://doi.org/10.29012/jpc.778",
+        extra="train",
+    ),
+    "vae": Entry(
+        ".vae:Vae",
+        "variational autoencoder with one likelihood per column",
+        abilities=("sample",),
+        paper="https://arxiv.org/abs/1312.6114",
+        extra="train",
+    ),
+}

@@ -1,0 +1,1 @@
+"""Records in and out: reading tables, codecs, splits, fingerprints, built-in data."""

@@ -1,0 +1,1 @@
+"""Policies read and applied: report in, verdict out."""

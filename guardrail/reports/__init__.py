@@ -1,0 +1,1 @@
+"""The report directory: every file a projection of one Report."""

@@ -1,0 +1,78 @@
+"""What an audit may look at, and what an audit is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+
+from .finding import Finding
+from .receipt import Receipt
+from .schema import Schema
+
+Need = Literal["train", "holdout", "synthetic", "receipt", "target", "sensitive", "marks"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Tables are frames cast to the schema's kinds: same columns, same order, one missing value (NaN, NaT, None)."""
+
+    schema: Schema
+    train: pd.DataFrame | None = None
+    holdout: pd.DataFrame | None = None
+    """Real records the generator never saw. None: what needs one is not assessable; train is never silently split."""
+    synthetic: pd.DataFrame | None = None
+    synthetic_valid: np.ndarray | None = None
+    """(rows,) bool: which synthetic rows obeyed the schema as they came, before the cast made the rest missing."""
+    floor: pd.DataFrame | None = None
+    """Rows of the floor model (independent marginals under the same privacy), shown beside the generator's."""
+    receipt: Receipt | None = None
+    marks: dict[str, str] = field(default_factory=dict)
+    """State of the manifest of each sample file: `proven`, `absent`, `tampered`, `untrusted`."""
+    log_likelihood: Callable[[pd.DataFrame], np.ndarray] | None = None
+    """The released model's log-density per record, (rows,), where we have the model and it offers one."""
+    modality: str = "tabular"
+    hashes: dict[str, str] = field(default_factory=dict)
+    """Artifact hashes by role; findings cite them."""
+
+    def lacks(self, need: Need) -> str | None:
+        """Why `need` is not met, or None."""
+        if need == "target":
+            return None if self.schema.target else "no target column was named (--target, or `target:` in the schema)"
+        if need == "sensitive":
+            return None if self.schema.sensitive else "no sensitive column was named (--sensitive, or `sensitive:` in the schema)"
+        if need == "marks":
+            return None if self.marks else "no sample file was examined for a manifest"
+        if getattr(self, need) is not None:
+            return None
+        return {
+            "train": "no training data was given",
+            "holdout": "no holdout was given: real records that the generator never saw",
+            "synthetic": "no synthetic data was given",
+            "receipt": "no training receipt: these samples come from elsewhere",
+        }[need]
+
+    def floor_rows(self, rng: np.random.Generator) -> pd.DataFrame:
+        """The floor model's rows, or else train with every column shuffled by itself (same marginals, no dependence)."""
+        if self.floor is not None:
+            return self.floor
+        if self.train is None:
+            raise ValueError("the floor needs train")
+        return pd.DataFrame({name: column.to_numpy()[rng.permutation(len(column))] for name, column in self.train.items()})
+
+
+@runtime_checkable
+class Audit(Protocol):
+    """A frozen dataclass whose first docstring line is the question a reader would ask, then its settings, then measure()."""
+
+    name: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
+    needs: ClassVar[tuple[Need, ...]]
+    modalities: ClassVar[tuple[str, ...]]
+
+    def measure(self, evidence: Evidence, rng: np.random.Generator) -> tuple[Finding, ...]:
+        """One finding per metric. What cannot be computed is a finding `not_assessable`; only misuse raises."""
+        ...

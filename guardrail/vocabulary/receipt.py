@@ -1,0 +1,88 @@
+"""The receipt of a training: every mechanism that touched the records, and what they cost together.
+
+Covered: everything that leaves by training (noisy counts, noisy gradients, a noisy record count).
+Not covered: what audits print, since they read private records; other releases from the same data (the ledger adds
+those up). Public seeds only: the streams of noise and sampling are secret and never stored.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field
+
+from .frozen import Frozen
+
+
+class GaussianQuery(Frozen):
+    """One query answered with Gaussian noise; std = noise_multiplier x sensitivity."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    what: str
+    sensitivity: float = Field(gt=0, description="L2, under the receipt's neighbouring relation")
+    noise_multiplier: float = Field(gt=0)
+
+
+class SampledGaussian(Frozen):
+    """DP-SGD: clipped per-record gradients of a Poisson-sampled batch, summed, with Gaussian noise, `steps` times."""
+
+    kind: Literal["sampled_gaussian"] = "sampled_gaussian"
+    what: str
+    noise_multiplier: float = Field(gt=0)
+    sample_rate: float = Field(gt=0, le=1)
+    steps: int = Field(ge=0)
+    clip: float = Field(gt=0)
+    normaliser: float = Field(gt=0, description="public expected batch size that divides the noisy sum")
+
+
+Mechanism = Annotated[GaussianQuery | SampledGaussian, Field(discriminator="kind")]
+
+
+class PrivacyClaim(Frozen):
+    """(epsilon, delta)-differential privacy of the released model and everything drawn from it."""
+
+    epsilon: float = Field(ge=0)
+    """By the PRV accountant, an upper bound at `delta`."""
+    epsilon_rdp: float = Field(ge=0)
+    """The same mechanisms by Rényi accounting, for comparison."""
+    delta: float = Field(gt=0, lt=1)
+    unit: str
+    """`row`, or the column that names the person."""
+    relation: Literal["add-or-remove one unit"] = "add-or-remove one unit"
+    rows_per_unit: int = 1
+    mechanisms: tuple[Mechanism, ...]
+    records_public: float
+    """The record count used in public places (normaliser, sampling rate): declared, or measured with noise."""
+    records_source: Literal["declared public", "measured under DP"]
+    noise: Literal["secure", "seeded"]
+    schema_sources: dict[str, str]
+    """Where the knowledge of each column comes from, and who declared it public."""
+
+    @property
+    def valid(self) -> bool:
+        """Seeded noise is for tests: whoever knows the seed removes it, so there is no claim."""
+        return self.noise == "secure"
+
+
+class Receipt(Frozen):
+    generator: str
+    strategy: Literal["plain", "private"]
+    seed: int
+    """The public streams only: initialisation and split."""
+    data: str
+    """Keyed fingerprint of the source before splitting."""
+    trained_rows: int | None
+    """Rows in the training part; null under privacy, where it is not public."""
+    epochs: int
+    batch_size: int
+    steps: int
+    learning_rate: float
+    device: str
+    parameters: int
+    privacy: PrivacyClaim | None
+    """None: trained without privacy."""
+    ledger: str | None = None
+    """The ledger entry that paid, as `home-id/entry`."""
+    started: AwareDatetime
+    seconds: float
+    versions: dict[str, str]
