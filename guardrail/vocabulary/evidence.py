@@ -61,7 +61,8 @@ class Evidence:
             return self.floor
         if self.train is None:
             raise ValueError("the floor needs train")
-        return pd.DataFrame({name: column.to_numpy()[rng.permutation(len(column))] for name, column in self.train.items()})
+        shuffled = {name: column.iloc[rng.permutation(len(column))].reset_index(drop=True) for name, column in self.train.items()}
+        return pd.DataFrame(shuffled)  # each column keeps its kind
 
 
 @runtime_checkable
