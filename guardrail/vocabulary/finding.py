@@ -47,6 +47,10 @@ class Finding(Frozen):
             raise ValueError("not_assessable has a reason and no value")
         if self.status != "not_assessable" and self.value is None:
             raise ValueError("a measured finding has a value")
+        if self.value is not None and (
+            (self.low is not None and self.low > self.value) or (self.high is not None and self.high < self.value)
+        ):
+            raise ValueError(f"value {self.value} lies outside its interval [{self.low}, {self.high}]")
         return self
 
     @classmethod

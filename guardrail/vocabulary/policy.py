@@ -18,6 +18,8 @@ class When(Frozen):
     family: tuple[str, ...] | None = None
     receipt: bool | None = None
     """True: only where we trained the generator."""
+    target: bool | None = None
+    """True: only where a target column was named, so that a table without a prediction task is not blocked for lacking one."""
 
     @field_validator("modality", "family", mode="before")
     @classmethod
@@ -51,6 +53,7 @@ class Policy(Frozen):
     version: Literal[1] = 1
     description: str
     max_age_days: int | None = Field(default=None, gt=0, description="an older report proves nothing about today's artifact")
+    level: float = Field(default=0.95, gt=0, lt=1, description="findings whose intervals are less confident are unknown")
     rules: tuple[Rule, ...] = Field(min_length=1)
     waivers: tuple[Waiver, ...] = ()
 

@@ -23,6 +23,8 @@ class Subject(Frozen):
     """The generator's family where we trained it."""
     receipt: str | None = None
     """Hash of the training receipt; null for samples from elsewhere."""
+    target: str | None = None
+    """The column that downstream models predict; null where none was named."""
     artifacts: dict[str, str] = {}
     """`train`: keyed fingerprint (`hmac-sha256:`); `synthetic`, `weights` …: `sha256:`."""
     rows: dict[str, int] = {}
@@ -49,6 +51,8 @@ class Verdict(Frozen):
     policy_sha256: str
     status: Literal["pass", "fail"]
     rules: tuple[RuleOutcome, ...]
+    notes: tuple[str, ...] = ()
+    """Which rules do not apply here, and why; which waivers have expired."""
 
 
 class Report(Frozen):
@@ -59,6 +63,8 @@ class Report(Frozen):
     subject: Subject
     findings: tuple[Finding, ...]
     verdict: Verdict | None = None
+    caveats: tuple[str, ...] = ()
+    """What holds for every number here: what was left out before it was made public."""
 
     def finding(self, metric: str) -> Finding | None:
         return next((found for found in self.findings if found.metric == metric), None)
