@@ -60,7 +60,7 @@ def table(kind: Kind) -> Mapping[str, Entry]:
 def _third_party(provider: str, module: str, kind: Kind) -> dict[str, Entry]:
     try:
         rows: dict[str, Entry] = getattr(importlib.import_module(module), kind.upper(), {})
-    except ImportError as fault:
+    except (ImportError, SyntaxError) as fault:
         raise PluginError(f"plugin {provider!r} ({module}) cannot be imported: {fault}; mend or uninstall it") from fault
     return {name: _placed(entry, module, provider) for name, entry in rows.items()}
 
