@@ -1,9 +1,9 @@
-"""Three ways to look at a table that several audits share: as bins, as features for a classifier, as groups of people.
+"""Two ways to look at a table that several audits share: as bins, and as features for a classifier.
 
 Bins: numbers and dates are cut at the 19 inner 20-quantiles of a reference table (train), intervals (a, b]; words go by
 category; missing is a category of its own. Equal quantiles fall together, so a value that holds most of a column (a zero
 in an income) is a bin by itself with what lies below it. Features: what scikit-learn's histogram gradient boosting takes
-without further preparation. Groups: the sensitive attributes one by one, and all of them together.
+without further preparation.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from guardrail.vocabulary.schema import Boolean, Categorical, Schema
 
 Codes = NDArray[np.int64]
+BINS = 20
 MISSING = "(missing)"
 OTHER = "(other)"
 MOST_CATEGORIES = 255
@@ -43,7 +44,7 @@ class Binned:
 def binned(frames: Sequence[pd.DataFrame], schema: Schema, reference: pd.DataFrame) -> Binned:
     """The tables' cells as bins whose edges come from `reference` alone."""
     names = tuple(schema.columns)
-    coded = [_code_column([frame[name] for frame in frames], name, schema, reference[name], parts=20) for name in names]
+    coded = [_code_column([frame[name] for frame in frames], name, schema, reference[name]) for name in names]
     return Binned(
         names=names,
         sizes=tuple(len(labels) for labels, _ in coded),
@@ -53,13 +54,16 @@ def binned(frames: Sequence[pd.DataFrame], schema: Schema, reference: pd.DataFra
 
 
 def _code_column(
-    columns: Sequence[pd.Series[Any]], name: str, schema: Schema, reference: pd.Series[Any], *, parts: int
+    columns: Sequence[pd.Series[Any]],
+    name: str,
+    schema: Schema,
+    reference: pd.Series[Any],
 ) -> tuple[tuple[str, ...], list[Codes]]:
     """The labels of the codes, and each column's codes; missing comes last."""
     words = categories(name, schema)
     if words is not None:
         return (*words, MISSING), [_word_codes(column, words) for column in columns]
-    edges = _edges(numbers(reference), parts)
+    edges = _edges(numbers(reference))
     coded = []
     for column in columns:
         values = numbers(column)
@@ -102,10 +106,10 @@ def numbers(column: pd.Series[Any]) -> NDArray[np.float64]:
     return np.asarray(column.to_numpy(np.float64, na_value=np.nan))
 
 
-def _edges(values: NDArray[np.float64], parts: int) -> NDArray[np.float64]:
+def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The distinct inner quantiles of the finite values."""
     finite = np.clip(values[np.isfinite(values)], -LARGEST, LARGEST)
-    return np.unique(np.quantile(finite, np.arange(1, parts) / parts)) if len(finite) else np.empty(0)
+    return np.unique(np.quantile(finite, np.arange(1, BINS) / BINS)) if len(finite) else np.empty(0)
 
 
 def _interval_labels(edges: NDArray[np.float64], *, dates: bool) -> tuple[str, ...]:
@@ -141,47 +145,6 @@ def _feature(column: pd.Series[Any], name: str, schema: Schema, reference: pd.Da
         position[kept], position[-1] = np.arange(len(kept)), -1
         codes, words = position[codes], (*(words[i] for i in kept), OTHER)
     return pd.Categorical.from_codes(codes, categories=pd.Index([str(i) for i in range(len(words))]))
-
-
-@dataclass(frozen=True)
-class Grouping:
-    """Rows by one sensitive attribute, or by all of them together."""
-
-    attribute: str
-    labels: tuple[str, ...]
-    """`sex=Female`, `sex=(missing)`, `sex=Female & race=White`: those that occur in any of the tables."""
-    codes: tuple[Codes, ...]
-    """Per table, (rows,): the position of each row's label."""
-
-
-def groupings(frames: Sequence[pd.DataFrame], schema: Schema, reference: pd.DataFrame) -> tuple[Grouping, ...]:
-    """Per sensitive attribute (numbers and dates by quartiles of `reference`), and for their intersection if there are several."""
-    single = [
-        _compact(name, tuple(f"{name}={label}" for label in labels), codes)
-        for name in schema.sensitive
-        for labels, codes in [_code_column([frame[name] for frame in frames], name, schema, reference[name], parts=4)]
-    ]
-    if len(single) < 2:
-        return tuple(single)
-    joint = single[0]
-    for other in single[1:]:
-        joint = _joined(joint, other)
-    return (*single, joint)
-
-
-def _compact(attribute: str, labels: Sequence[str], codes: Sequence[Codes]) -> Grouping:
-    """Only the labels that occur."""
-    present, inverse = np.unique(np.concatenate([*codes, np.empty(0, np.int64)]), return_inverse=True)
-    ends = np.cumsum([len(part) for part in codes])[:-1]
-    return Grouping(attribute, tuple(labels[i] for i in present), tuple(np.split(inverse.astype(np.int64), ends)))
-
-
-def _joined(a: Grouping, b: Grouping) -> Grouping:
-    codes = [x * len(b.labels) + y for x, y in zip(a.codes, b.codes, strict=True)]
-    used, inverse = np.unique(np.concatenate([*codes, np.empty(0, np.int64)]), return_inverse=True)
-    labels = [f"{a.labels[i // len(b.labels)]} & {b.labels[i % len(b.labels)]}" for i in used]
-    ends = np.cumsum([len(part) for part in codes])[:-1]
-    return Grouping(f"{a.attribute} & {b.attribute}", tuple(labels), tuple(np.split(inverse.astype(np.int64), ends)))
 
 
 def sample_rows(frame: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -20,15 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm, rankdata
+from scipy.stats import t as student
 
 from .vocabulary.estimate import Estimate
 
 Array = NDArray[Any]
 
 
-def critical(level: float) -> float:
-    """The two-sided normal critical value: 1.96 at 0.95."""
-    return float(norm.ppf(0.5 + level / 2))
+def critical(level: float, degrees: int | None = None) -> float:
+    """The two-sided critical value: 1.96 at 0.95; Student's where the standard error rests on few `degrees` of freedom."""
+    return float(norm.ppf(0.5 + level / 2) if degrees is None else student.ppf(0.5 + level / 2, degrees))
 
 
 def simultaneous_level(level: float, k: int) -> float:
@@ -147,11 +148,13 @@ def normal(
     high: float | None = None,
     method: str,
     level: float = 0.95,
+    degrees: int | None = None,
 ) -> Estimate:
-    """value ± z standard errors, cut to the metric's range [low, high]."""
+    """value ± z standard errors (t with `degrees` of freedom), cut to the metric's range [low, high]."""
     if not math.isfinite(standard_error) or standard_error < 0:
         raise ValueError(f"a standard error of {standard_error} gives no interval")
-    bottom, top = value - critical(level) * standard_error, value + critical(level) * standard_error
+    half = critical(level, degrees) * standard_error
+    bottom, top = value - half, value + half
     # The value itself may stand a rounding error outside its range.
     bottom = min(value, bottom if low is None else max(low, bottom))
     top = max(value, top if high is None else min(high, top))
