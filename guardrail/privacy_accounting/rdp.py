@@ -31,7 +31,7 @@ _BLOCK = 256
 
 def curve(mechanisms: Iterable[Mechanism]) -> Curve:
     """The mechanisms' Rényi divergences added up, at each of ORDERS."""
-    return np.sum([_curve_of(mechanism) for mechanism in mechanisms] or [np.zeros(len(ORDERS))], axis=0)
+    return np.asarray(np.sum([_curve_of(mechanism) for mechanism in mechanisms] or [np.zeros(len(ORDERS))], axis=0))
 
 
 def epsilon(spent: Curve, delta: float) -> float:
