@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
@@ -54,6 +54,10 @@ class Evidence:
             "synthetic": "no synthetic data was given",
             "receipt": "no training receipt: these samples come from elsewhere",
         }[need]
+
+    def unmet(self, needs: Iterable[Need]) -> str:
+        """Why each of `needs` that is not met is not; empty where all are."""
+        return "; ".join(reason for need in needs if (reason := self.lacks(need)))
 
     def floor_rows(self, rng: np.random.Generator) -> pd.DataFrame:
         """The floor model's rows, or else train with every column shuffled by itself (same marginals, no dependence)."""

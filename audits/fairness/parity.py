@@ -1,0 +1,246 @@
+"""Does a model trained on the synthetic data treat groups alike? Measured by fairlearn, beside a model trained on real data.
+
+The story: somebody trains a classifier on the release and uses it on people. Here that is histogram gradient boosting
+with scikit-learn's defaults, the target's other columns as features; it is trained on synthetic rows, and once more on as
+many training rows, and both are tested on the same holdout. The second is the control: what of the difference is in the
+real data. Differences are those of Hardt, Price and Srebro 2016 (arxiv.org/abs/1610.02413) and of fairlearn's guide.
+
+A row matters only through its group, its label and its prediction, so drawing rows with replacement is drawing these
+counts from a multinomial: the bootstrap is one call. The intervals describe this model on new people, not the luck of
+training it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from fairlearn.metrics import demographic_parity_difference, equalized_odds_difference
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from guardrail.audits.groups import Grouping, groupings
+from guardrail.audits.views import categories, features, numbers, sample_rows, word_codes
+from guardrail.statistics import critical, simultaneous_level, wilson, worst
+from guardrail.vocabulary.estimate import Estimate
+from guardrail.vocabulary.evidence import Evidence, Need
+from guardrail.vocabulary.finding import Finding
+from guardrail.vocabulary.plots import Bars
+from guardrail.vocabulary.schema import Schema
+
+Array = NDArray[Any]
+PARITY, ODDS = "fairness.demographic_parity_difference", "fairness.equalized_odds_difference"
+_MEANING = {
+    PARITY: "The largest difference between two groups' shares of favourable predictions",
+    ODDS: "The larger of the largest differences between two groups' true-positive and false-positive rates",
+}
+_BY_FAIRLEARN: dict[str, Callable[..., float]] = {PARITY: demographic_parity_difference, ODDS: equalized_odds_difference}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The holdout as the two models see it; rows without a target are left out."""
+
+    truth: Array
+    """(rows,) 0 or 1: the favourable class."""
+    predicted: dict[str, Array]
+    """`synthetic` and `real`: the model trained on it -> (rows,) 0 or 1."""
+    groupings: tuple[Grouping, ...]
+    favourable: str
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Does a model trained on the synthetic data favour one group over another?
+
+    0: all groups alike. The reference is the same difference for a model trained on real data. 1, the worst: one group
+    always and another never gets the favourable prediction (or, for equalized odds, the right one). For each sensitive
+    attribute and their intersection; the headline is the worst of them.
+    """
+
+    name: ClassVar[str] = "parity"
+    metrics: ClassVar[tuple[str, ...]] = (PARITY, ODDS)
+    needs: ClassVar[tuple[Need, ...]] = ("train", "holdout", "synthetic", "target", "sensitive")
+    modalities: ClassVar[tuple[str, ...]] = ("tabular",)
+
+    most: int = 20_000
+    """Rows each model is trained on."""
+    fewest: int = 30
+    """A rate over fewer holdout rows is too rough: its group is left out and named."""
+    replicates: int = 1_000
+
+    def measure(self, evidence: Evidence, rng: np.random.Generator) -> tuple[Finding, ...]:
+        test = _test(evidence, self.most, rng)
+        if isinstance(test, str):
+            return tuple(Finding.not_assessable(metric, test) for metric in self.metrics)
+        return tuple(self._finding(metric, test, rng) for metric in self.metrics)
+
+    def _finding(self, metric: str, test: Trial, rng: np.random.Generator) -> Finding:
+        kept, left_out = self._large_enough(metric, test)
+        if not kept:
+            return Finding.not_assessable(metric, f"no sensitive attribute has two groups with {self.fewest} holdout rows per rate")
+        level = simultaneous_level(0.95, len(kept))
+        found = {
+            source: {name: self._difference(metric, test, source, grouping, rng, level) for name, grouping in kept.items()}
+            for source in test.predicted
+        }
+        extremes = {source: worst(differences, how="max") for source, differences in found.items()}
+        return Finding.measured(
+            metric,
+            extremes["synthetic"],
+            estimand=(
+                f"{_MEANING[metric]}, for the worst of {', '.join(kept)}; gradient boosting on all other columns, trained on synthetic "
+                f"rows, tested on {len(test.truth)} holdout rows; favourable: {test.favourable}."
+            ),
+            reference=extremes["real"].value,
+            comparisons={"real": extremes["real"]} | {f"real, {name}": estimate for name, estimate in found["real"].items()},
+            groups=found["synthetic"] | _rates(metric, test, kept),
+            plots=_plots(metric, test, kept),
+            caveats=_caveats(left_out, self.fewest, test),
+        )
+
+    def _large_enough(self, metric: str, test: Trial) -> tuple[dict[str, Array], list[str]]:
+        """Attribute -> (rows,) codes of its groups, -1 for groups with too few rows; attributes with two groups or more."""
+        kept, left_out = {}, []
+        for grouping in test.groupings:
+            by_truth = counts(grouping.codes[0], test.truth, test.truth, len(grouping.labels)).sum(axis=2)  # (groups, 2)
+            rows = by_truth.sum(axis=1) if metric == PARITY else by_truth.min(axis=1)
+            large = rows >= self.fewest
+            left_out += [label for label, keep in zip(grouping.labels, large, strict=True) if not keep]
+            if large.sum() >= 2:
+                kept[grouping.attribute] = np.where(large[grouping.codes[0]], grouping.codes[0], -1)
+        return kept, left_out
+
+    def _difference(self, metric: str, test: Trial, source: str, codes: Array, rng: np.random.Generator, level: float) -> Estimate:
+        rows = codes >= 0
+        truth, predicted, groups = test.truth[rows], test.predicted[source][rows], np.unique(codes[rows], return_inverse=True)[1]
+        value = float(_BY_FAIRLEARN[metric](truth, predicted, sensitive_features=groups))
+        cells = counts(groups, truth, predicted, groups.max() + 1)
+        drawn = rng.multinomial(cells.sum(), cells.ravel() / cells.sum(), self.replicates).reshape(-1, *cells.shape)
+        replicates = differences(metric, drawn)
+        half = critical(level) * float(replicates.std(ddof=1))
+        # A largest difference of noisy rates lies above the truth; the bootstrap repeats that error and so measures it.
+        excess = max(0.0, float(replicates.mean()) - value)
+        low, high = max(0.0, value - half - excess), min(1.0, value + half)
+        return Estimate(value=value, low=low, high=max(high, value), level=level, n=int(rows.sum()), method="bootstrap")
+
+
+def counts(groups: Array, truth: Array, predicted: Array, n_groups: int) -> Array:
+    """(groups, 2, 2): rows by group, label and prediction."""
+    return np.bincount(groups * 4 + truth * 2 + predicted, minlength=4 * n_groups).reshape(n_groups, 2, 2)
+
+
+def differences(metric: str, cells: Array) -> Array:
+    """(…, groups, 2, 2) -> (…,): the metric from counts by group, label and prediction."""
+    if metric == PARITY:
+        return _spread(cells.sum(axis=-2))
+    return np.maximum(_spread(cells[..., 0, :]), _spread(cells[..., 1, :]))
+
+
+def _spread(cells: Array) -> Array:
+    """(…, groups, 2) -> (…,): the largest less the smallest share of the second kind."""
+    shares = cells[..., 1] / np.maximum(cells.sum(axis=-1), 1)
+    return np.asarray(shares.max(axis=-1) - shares.min(axis=-1))
+
+
+def _test(evidence: Evidence, most: int, rng: np.random.Generator) -> Trial | str:
+    """Both models' predictions on the holdout, or why there are none."""
+    train, holdout, synthetic, schema = evidence.train, evidence.holdout, evidence.synthetic, evidence.schema
+    target = schema.target
+    if train is None or holdout is None or synthetic is None or target is None or not schema.sensitive:
+        return evidence.unmet(Parity.needs)
+    classes = _two_classes(schema, target, pd.concat([train, holdout], ignore_index=True))
+    if isinstance(classes, str):
+        return classes
+    labelled = {}
+    for name, frame in {"synthetic": synthetic, "real": train, "holdout": holdout}.items():
+        codes = _codes(schema, target, frame)
+        known = np.isin(codes, list(classes))
+        labelled[name] = (frame[known], (codes[known] == max(classes)).astype(np.int64))
+        if not known.any():
+            return f"no row of {'train' if name == 'real' else name} has a value of the target {target!r}"
+    n = min(most, len(labelled["synthetic"][0]), len(labelled["real"][0]))
+    tested, truth = labelled["holdout"]
+    predicted = {name: _predict(schema, labelled[name], n, tested, train, rng) for name in ("synthetic", "real")}
+    return Trial(truth, predicted, groupings([tested], schema, train), f"{target} = {classes[max(classes)]}")
+
+
+def _codes(schema: Schema, target: str, frame: pd.DataFrame) -> Array:
+    if categories(target, schema) is None:
+        return numbers(frame[target])
+    return word_codes(frame[target], target, schema).astype(float)
+
+
+def _two_classes(schema: Schema, target: str, real: pd.DataFrame) -> dict[float, str] | str:
+    """The two values of the target in real data (the favourable is the later category, true, or the larger number), or why not two."""
+    present = _codes(schema, target, real)
+    words = categories(target, schema)
+    found = np.unique(present[present >= 0] if words else present[~np.isnan(present)])
+    if len(found) == 2:
+        return {float(code): words[int(code)] if words else f"{code:g}" for code in found}
+    if words is None and len(found) > 2:
+        return f"the target {target!r} is a number: these differences are defined for two classes"
+    return f"the target {target!r} has {len(found)} class{'es' if len(found) != 1 else ''}: these differences are defined for two"
+
+
+def _predict(
+    schema: Schema, labelled: tuple[pd.DataFrame, Array], n: int, tested: pd.DataFrame, reference: pd.DataFrame, rng: np.random.Generator
+) -> Array:
+    frame, labels = labelled
+    rows = sample_rows(pd.DataFrame({"row": np.arange(len(frame))}), n, rng)["row"].to_numpy()
+    if len(np.unique(labels[rows])) == 1:
+        return np.full(len(tested), labels[rows][0])  # one class is all there is to learn
+    model = HistGradientBoostingClassifier(random_state=int(rng.integers(2**31)))
+    model.fit(features(frame.iloc[rows], schema, [schema.target or ""], reference), labels[rows])
+    return np.asarray(model.predict(features(tested, schema, [schema.target or ""], reference)), np.int64)
+
+
+def _named_rates(metric: str) -> dict[str, int | None]:
+    """The rates a metric compares: name -> the label whose rows count, None for all."""
+    return {"selection rate": None} if metric == PARITY else {"true-positive rate": 1, "false-positive rate": 0}
+
+
+def _rows_of(test: Trial, kept: dict[str, Array], label: int | None) -> dict[str, Array]:
+    """`sex=Female` -> the holdout rows of a kept group that have this label."""
+    counted = np.ones(len(test.truth), bool) if label is None else test.truth == label
+    names = {grouping.attribute: grouping.labels for grouping in test.groupings}
+    return {names[attribute][code]: (codes == code) & counted for attribute, codes in kept.items() for code in np.unique(codes[codes >= 0])}
+
+
+def _rates(metric: str, test: Trial, kept: dict[str, Array]) -> dict[str, Estimate]:
+    """`sex=Female: selection rate` of the model trained on synthetic rows."""
+    return {
+        f"{group}: {rate}": wilson(int(test.predicted["synthetic"][rows].sum()), int(rows.sum()))
+        for rate, label in _named_rates(metric).items()
+        for group, rows in _rows_of(test, kept, label).items()
+    }
+
+
+def _plots(metric: str, test: Trial, kept: dict[str, Array]) -> tuple[Bars, ...]:
+    plots = []
+    for rate, label in _named_rates(metric).items():
+        rows = _rows_of(test, kept, label)
+        series = {
+            f"trained on {source}": tuple(float(predicted[mask].mean()) for mask in rows.values())
+            for source, predicted in test.predicted.items()
+        }
+        plots.append(Bars(title=f"{rate.capitalize()} by group", labels=tuple(rows), series=series, unit="share of holdout rows"))
+    return tuple(plots)
+
+
+def _caveats(left_out: list[str], fewest: int, test: Trial) -> tuple[str, ...]:
+    named = ", ".join(left_out[:10]) + (f" and {len(left_out) - 10} more" if len(left_out) > 10 else "")
+    missing = (f"Left out for having fewer than {fewest} holdout rows behind a rate: {named}.",) if left_out else ()
+    constant = len(np.unique(test.predicted["synthetic"])) == 1
+    useless = ("The model trained on synthetic rows gives everybody the same answer: alike, and of no use.",) if constant else ()
+    return (
+        *missing,
+        *useless,
+        "The largest of several noisy differences lies above the true one on average, the more groups the more: the lower end allows "
+        "for it.",
+        "About this one downstream model and this choice of favourable class; equal rates do not prove fair treatment, and labels may "
+        "themselves be unfair.",
+    )

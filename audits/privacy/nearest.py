@@ -1,0 +1,116 @@
+"""Are synthetic rows drawn towards the training rows? Distance to the closest record, training against unseen rows.
+
+The story: a generator that memorised puts its rows next to training rows. Real rows from the same population that it
+never saw are the control: an honest synthetic row has its nearest neighbour in either half with probability one half
+(Platzer and Reutterer 2021, doi.org/10.3389/fdata.2021.679939). Both sides have the same number of rows, and both make
+the scale of the distance, so that under honesty they are exchangeable and one half is exact.
+
+The rows that are nearest to many synthetic rows make the share less certain than its number of rows suggests; the
+interval is Wilson's at Kish's effective number of nearest records (1965).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from guardrail.audits.groups import group_masks
+from guardrail.audits.privacy.distances import coordinates, nearest
+from guardrail.audits.views import sample_rows
+from guardrail.statistics import wilson
+from guardrail.vocabulary.estimate import Estimate
+from guardrail.vocabulary.evidence import Evidence, Need
+from guardrail.vocabulary.finding import Finding
+from guardrail.vocabulary.plots import Whiskers
+from guardrail.vocabulary.schema import Schema
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Are synthetic rows closer to training rows than to unseen rows?
+
+    0.5, the reference: neither. 1, the worst: every synthetic row has a training row for its nearest neighbour. Below
+    0.5: further from training rows than chance, as after a filter that drops near copies; such a filter leaks who is in.
+    """
+
+    name: ClassVar[str] = "nearest"
+    metrics: ClassVar[tuple[str, ...]] = ("privacy.nearest_record_share",)
+    needs: ClassVar[tuple[Need, ...]] = ("train", "holdout", "synthetic")
+    modalities: ClassVar[tuple[str, ...]] = ("tabular",)
+
+    most_records: int = 10_000
+    """Rows of each real side that are searched."""
+    most_synthetic: int = 5_000
+    """Synthetic rows whose neighbours are looked for."""
+    fewest: int = 10
+    """Below so many rows on a side nothing is said."""
+
+    def measure(self, evidence: Evidence, rng: np.random.Generator) -> tuple[Finding, ...]:
+        (metric,) = self.metrics
+        train, holdout, synthetic = evidence.train, evidence.holdout, evidence.synthetic
+        if train is None or holdout is None or synthetic is None:
+            return (Finding.not_assessable(metric, evidence.unmet(self.needs)),)
+        n = min(len(train), len(holdout), self.most_records)
+        if min(n, len(synthetic)) < self.fewest:
+            return (Finding.not_assessable(metric, f"fewer than {self.fewest} rows of train, holdout or synthetic data"),)
+        rows, train, holdout = len(train), sample_rows(train, n, rng), sample_rows(holdout, n, rng)
+        synthetic = sample_rows(synthetic, self.most_synthetic, rng)
+        wins, records = _closer_to_train(evidence.schema, train, holdout, synthetic)
+        share = _share(wins, records)
+        groups = {
+            name: _share(wins[mask], records[mask])
+            for name, mask in group_masks(synthetic, evidence.schema, train).items()
+            if mask.sum() >= self.fewest
+        }
+        finding = Finding.measured(
+            metric,
+            share,
+            estimand=(
+                f"The probability that a synthetic row is closer to one of {n} random training rows than to all of {n} rows the "
+                "generator never saw, ties counting one half; sum over columns of quantile differences and mismatches."
+            ),
+            reference=0.5,
+            groups=groups,
+            plots=(_plot({"all rows": share, **groups}),),
+            caveats=(
+                "Distances describe, they never certify: a copy of the training data with most cells perturbed scores like an "
+                "honest generator.",
+                f"{n} of {rows} training rows are searched: a row copied from the others counts as honest.",
+            ),
+        )
+        return (finding,)
+
+
+def _closer_to_train(schema: Schema, train: pd.DataFrame, holdout: pd.DataFrame, synthetic: pd.DataFrame) -> tuple[Array, Array]:
+    """Per synthetic row 1, 1/2 or 0, and which real record was its nearest (training rows first)."""
+    members, others, points = coordinates(schema, pd.concat([train, holdout]), train, holdout, synthetic)
+    to_train, member = nearest(points, members)
+    to_holdout, other = nearest(points, others)
+    wins = np.where(np.isclose(to_train, to_holdout, rtol=0, atol=1e-9), 0.5, to_train < to_holdout)
+    return wins, np.where(to_train <= to_holdout, member, len(train) + other)
+
+
+def _share(wins: Array, records: Array) -> Estimate:
+    """Wilson at the effective number of rows: those that share their nearest record count together as one."""
+    shared = np.bincount(np.unique(records, return_inverse=True)[1])
+    effective = max(1, int(len(records) ** 2 / (shared**2).sum()))
+    estimate = wilson(min(float(wins.mean()) * effective, effective), effective)
+    return estimate.model_copy(update={"value": float(wins.mean()), "n": len(wins), "method": "wilson at the effective number of rows"})
+
+
+def _plot(rows: dict[str, Estimate]) -> Whiskers:
+    return Whiskers(
+        title="Synthetic rows whose nearest real row is a training row",
+        labels=tuple(rows),
+        values=tuple(row.value for row in rows.values()),
+        lows=tuple(row.low for row in rows.values()),
+        highs=tuple(row.high for row in rows.values()),
+        line=0.5,
+        unit="share",
+    )
