@@ -60,10 +60,10 @@ demo: .venv/.ok
 	$(BIN)/guardrail demo --out demo
 
 test: .venv/.ok
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-slow: .venv/.ok
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile
 
 lint: .venv/.ok
 	$(BIN)/ruff check
