@@ -19,6 +19,7 @@ Every column says where its entry comes from: `public` (declared by somebody, wh
 from __future__ import annotations
 
 import datetime as dt
+import unicodedata
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -26,6 +27,11 @@ from pydantic import Field, field_validator, model_validator
 from .frozen import Frozen
 
 Source = Literal["public", "private-paid", "data"]
+
+
+def _in_utc(moment: dt.datetime) -> dt.datetime:
+    """Times without a zone are taken to be in UTC."""
+    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 
 class _Column(Frozen):
@@ -45,6 +51,7 @@ class Numeric(_Column):
     points: tuple[float, ...] = ()
     bins: int = Field(default=32, ge=1, le=1024)
     spacing: Literal["linear", "geometric"] = "linear"
+    """Geometric cells grow in proportion to the value; where low <= 0, from a thousandth of the largest bound on (asinh)."""
     edges: tuple[float, ...] | None = None
     """Inner bin edges in ascending order; in place of `bins` and `spacing`."""
     decimals: int | None = Field(default=None, ge=0, le=12)
@@ -56,6 +63,12 @@ class Numeric(_Column):
             raise ValueError(f"low {self.low} must not exceed high {self.high}")
         if self.kind == "integer" and (self.low != int(self.low) or self.high != int(self.high)):
             raise ValueError("an integer column has whole bounds")
+        if self.kind == "integer" and max(abs(self.low), abs(self.high)) > 2**53:
+            raise ValueError("whole numbers beyond 2^53 are not told apart; declare the column numeric")
+        if self.kind == "integer" and any(point != int(point) for point in self.points):
+            raise ValueError("an integer column has whole points")
+        if len(set(self.points)) != len(self.points):
+            raise ValueError("a point is listed twice")
         if self.edges is not None and list(self.edges) != sorted(set(self.edges)):
             raise ValueError("edges must ascend without repetition")
         if any(not self.low <= point <= self.high for point in self.points):
@@ -81,6 +94,13 @@ class Datetime(_Column):
             raise ValueError(f"{value!r} is no ISO 8601 date") from None
         return value
 
+    @model_validator(mode="after")
+    def _ascends(self) -> Datetime:
+        low, high = (_in_utc(dt.datetime.fromisoformat(bound)) for bound in (self.low, self.high))
+        if low > high:
+            raise ValueError(f"low {self.low} must not be later than high {self.high}")
+        return self
+
 
 class Categorical(_Column):
     """One of `categories`; `ordinal` ones in their order."""
@@ -100,7 +120,7 @@ class Categorical(_Column):
 
     @model_validator(mode="after")
     def _distinct(self) -> Categorical:
-        if len(set(self.categories)) != len(self.categories):
+        if len({unicodedata.normalize("NFC", category) for category in self.categories}) != len(self.categories):
             raise ValueError("a category is listed twice")
         return self
 

@@ -1,0 +1,90 @@
+"""Rows as bytes that depend on what they say and not on how they were stored.
+
+Columns by name; numbers as the shortest text of a float64, so that 1, 1.0 and '1' are one and -0.0 is 0; one missing
+value; times in UTC; text in Unicode NFC. Equal rows have equal bytes and different rows different ones: every cell is
+preceded by its length.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hmac
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .cells import in_utc, instant, mapped, nfc, plain_number
+
+_MISSING = b"0:"
+
+
+def canonical_rows(frame: pd.DataFrame) -> list[bytes]:
+    """One byte string per row; the order of the columns does not matter."""
+    names = sorted(map(str, frame.columns), key=nfc)
+    columns = [_cells(frame[name], name) for name in names]
+    return [b"".join(row) for row in zip(*columns, strict=True)] if columns else []
+
+
+def canonical_names(frame: pd.DataFrame) -> bytes:
+    return b"".join(_framed(nfc(str(name)).encode("utf-8", "surrogatepass")) for name in sorted(map(str, frame.columns), key=nfc))
+
+
+def row_digests(frame: pd.DataFrame, key: bytes) -> list[bytes]:
+    """HMAC-SHA256 of every row; the names of the columns are part of the key."""
+    keyed = hmac.digest(key, b"columns" + canonical_names(frame), "sha256")
+    return [hmac.digest(keyed, row, "sha256") for row in canonical_rows(frame)]
+
+
+def _cells(column: pd.Series, name: str) -> np.ndarray:
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        values = column.astype("Float64").to_numpy(dtype=float, na_value=math.nan)
+        distinct, codes = np.unique(values, return_inverse=True)
+        return np.array([_MISSING if math.isnan(value) else _number(value) for value in distinct] + [_MISSING], dtype=object)[codes]
+    cells = mapped(column, f"column {name!r}", _cell)
+    return np.where(pd.isna(cells), _MISSING, cells)
+
+
+def _cell(cell: Any) -> bytes:
+    if isinstance(cell, (bool, np.bool_)):
+        return _truth(bool(cell))
+    if isinstance(cell, dt.datetime):  # pd.Timestamp is one
+        return _moment(in_utc(cell))
+    if isinstance(cell, dt.date):
+        return _moment(dt.datetime(cell.year, cell.month, cell.day))
+    if isinstance(cell, str):
+        return _text(cell)
+    try:
+        return _number(float(cell))
+    except (TypeError, ValueError):
+        return _text(str(cell))
+
+
+def _text(cell: str) -> bytes:
+    word = cell.strip()
+    if word.lower() in ("true", "false"):
+        return _truth(word.lower() == "true")
+    number = plain_number(word)
+    if number is not None:
+        return _number(number)
+    moment = instant(word)
+    return _moment(moment) if moment is not None else _framed(b"t" + nfc(cell).encode("utf-8", "surrogatepass"))
+
+
+def _number(value: float) -> bytes:
+    return _framed(b"n" + repr(float(value) + 0.0).encode())  # -0.0 + 0.0 is 0.0
+
+
+def _truth(value: bool) -> bytes:
+    return _framed(b"b1" if value else b"b0")
+
+
+def _moment(moment: dt.datetime) -> bytes:
+    """To the microsecond: what every format keeps."""
+    plain = moment.to_pydatetime(warn=False) if isinstance(moment, pd.Timestamp) else moment
+    return _framed(b"d" + plain.isoformat(timespec="microseconds").encode())
+
+
+def _framed(content: bytes) -> bytes:
+    return b"%d:%b" % (len(content), content)

@@ -1,0 +1,196 @@
+"""How a raw column is read as each kind of the schema: the values, which cells contradict it, and the nearest allowed value."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..vocabulary.schema import Boolean, Categorical, Column, Datetime, Numeric
+from .cells import FALSE, TRUE, in_utc, instant, loose_number, mapped, nfc
+
+MICROSECONDS = {"day": 86_400_000_000, "second": 1_000_000}
+_EPOCH = dt.datetime(1970, 1, 1)
+_NOTHING = np.iinfo(np.int64).min  # NaT
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One column, read. `values` and `clipped` are ready for `astype(dtype_of(entry))`."""
+
+    values: Any
+    """Cells that contradict the schema are missing."""
+    clipped: Any
+    """The same with each contradicting cell at the nearest allowed value, where there is one."""
+    missing: np.ndarray
+    """Cells that came empty."""
+    fault: np.ndarray
+    """Cells that contradict the schema, an empty one included where none may be missing."""
+    beyond: np.ndarray
+    """Faults with no nearest allowed value."""
+    expected: str
+
+
+def dtype_of(entry: Column) -> Any:
+    if isinstance(entry, Numeric):
+        return "float64" if entry.kind == "numeric" else "Int64"
+    if isinstance(entry, Datetime):
+        return "datetime64[us]"
+    if isinstance(entry, Boolean):
+        return "boolean"
+    return pd.CategoricalDtype(pd.Index(entry.categories, dtype=object), ordered=entry.kind == "ordinal")
+
+
+def read_cells(column: pd.Series, entry: Column, name: str) -> Cells:
+    where = f"column {name!r}"
+    if isinstance(entry, Numeric):
+        return _numbers(column, entry, where)
+    if isinstance(entry, Datetime):
+        return _instants(column, entry, where)
+    if isinstance(entry, Boolean):
+        return _choices(column, entry, where, {}, "true or false")
+    return _choices(column, entry, where, category_lookup(entry), _listed(entry.categories))
+
+
+def datetime_bounds(entry: Datetime) -> tuple[int, int]:
+    """Microseconds since 1970 of the first and last allowed step; a bare date as `high` means that whole day."""
+    step = MICROSECONDS[entry.resolution]
+    low, high = (_microseconds(in_utc(dt.datetime.fromisoformat(bound))) for bound in (entry.low, entry.high))
+    if len(entry.high) == len("2024-12-31") and entry.resolution == "second":
+        high += MICROSECONDS["day"] - step
+    return -(-low // step) * step, max(high // step * step, -(-low // step) * step)
+
+
+def floats_of(column: pd.Series, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """The column as float64 with NaN where missing or no number, and which cells came empty."""
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        values = column.astype("Float64").to_numpy(dtype=float, na_value=math.nan)
+        return values, np.isnan(values)
+    cells = mapped(column, where, _number)
+    missing = np.array([cell is None for cell in cells], dtype=bool)
+    return np.array([math.nan if cell is None else cell for cell in cells], dtype=float), missing
+
+
+def category_lookup(entry: Categorical) -> dict[Any, int]:
+    """Codes by NFC text, and by number for categories that are numbers: 1, 1.0 and '1' are one category."""
+    words: dict[Any, int] = {nfc(category): code for code, category in enumerate(entry.categories)}
+    for code, category in enumerate(entry.categories):
+        number = loose_number(category)
+        if number is not None:
+            words.setdefault(number, code)
+    return words
+
+
+def _numbers(column: pd.Series, entry: Numeric, where: str) -> Cells:
+    values, missing = floats_of(column, where)
+    unread = np.isnan(values)
+    nearby = np.clip(values, entry.low, entry.high) + 0.0
+    whole = "whole number" if entry.kind == "integer" else "number"
+    if entry.kind == "integer":
+        nearby = np.rint(nearby)
+    wrong = ~unread & (nearby != values)
+    no_number = unread & ~missing
+    fault = wrong | no_number | (missing & (not entry.missing))
+    kept = np.where(wrong, math.nan, values + 0.0)
+    expected = f"a {whole} in [{entry.low:g}, {entry.high:g}]" + (" or nothing" if entry.missing else "")
+    return Cells(kept, nearby, missing, fault, fault & ~wrong & ~(no_number & entry.missing), expected)
+
+
+def _instants(column: pd.Series, entry: Datetime, where: str) -> Cells:
+    micros, missing = instants_of(column, where)
+    step = MICROSECONDS[entry.resolution]
+    low, high = datetime_bounds(entry)
+    unread = micros == _NOTHING
+    floored = np.where(unread, _NOTHING, micros // step * step)
+    nearby = np.where(unread, _NOTHING, np.clip(floored, low, high))
+    wrong = ~unread & (nearby != floored)
+    no_date = unread & ~missing
+    fault = wrong | no_date | (missing & (not entry.missing))
+    expected = f"an ISO 8601 date in [{entry.low}, {entry.high}]" + (" or nothing" if entry.missing else "")
+    kept = np.where(wrong, _NOTHING, floored)
+    return Cells(_stamps(kept), _stamps(nearby), missing, fault, fault & ~wrong & ~(no_date & entry.missing), expected)
+
+
+def _choices(column: pd.Series, entry: Categorical | Boolean, where: str, lookup: dict[Any, int], allowed: str) -> Cells:
+    read = mapped(column, where, lambda cell: _truth(cell) if isinstance(entry, Boolean) else _code(cell, lookup))
+    missing = np.array([cell is None for cell in read], dtype=bool)
+    codes = np.array([-1 if cell is None else cell for cell in read], dtype=np.int64)
+    unknown = (codes < 0) & ~missing
+    fault = unknown | (missing & (not entry.missing))
+    values: Any
+    if isinstance(entry, Boolean):
+        values = pd.array(codes == 1, dtype="boolean")
+        values[codes < 0] = pd.NA
+    else:
+        values = pd.Categorical.from_codes(codes, dtype=dtype_of(entry))
+    expected = allowed + (" or nothing" if entry.missing else "")
+    return Cells(values, values, missing, fault, fault & ~(unknown & entry.missing), expected)
+
+
+def _number(cell: Any) -> float:
+    if isinstance(cell, str):
+        number = loose_number(cell.strip())
+        return math.nan if number is None else number
+    if isinstance(cell, (dt.date, dt.timedelta)):
+        return math.nan
+    try:
+        return float(cell)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _truth(cell: Any) -> int:
+    word = str(cell).strip().lower()
+    return 1 if word in TRUE else 0 if word in FALSE else -1
+
+
+def _code(cell: Any, lookup: dict[Any, int]) -> int:
+    if isinstance(cell, (bool, np.bool_)):
+        return lookup.get(str(cell), lookup.get(str(cell).lower(), -1))
+    if isinstance(cell, str):
+        word = nfc(cell)
+        return lookup.get(word, lookup.get(word.strip(), -1))
+    if isinstance(cell, dt.date):
+        return lookup.get(cell.isoformat(), -1)
+    return (
+        lookup.get(str(cell), lookup.get(float(cell), -1)) if isinstance(cell, (int, float, np.number)) else lookup.get(nfc(str(cell)), -1)
+    )
+
+
+def instants_of(column: pd.Series, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Microseconds since 1970 in UTC, NaT's number where there is no date, and which cells came empty."""
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    if pd.api.types.is_datetime64_dtype(column.dtype):
+        micros = column.to_numpy().astype("datetime64[us]").view(np.int64)
+        return micros, micros == _NOTHING
+    cells = mapped(column, where, _moment)
+    missing = np.array([cell is None for cell in cells], dtype=bool)
+    return np.array([_NOTHING if cell is None else cell for cell in cells], dtype=np.int64), missing
+
+
+def _moment(cell: Any) -> int:
+    if isinstance(cell, pd.Timestamp):
+        cell = cell.to_pydatetime(warn=False)
+    if isinstance(cell, dt.datetime):
+        return _microseconds(in_utc(cell))
+    if isinstance(cell, dt.date):
+        return _microseconds(dt.datetime(cell.year, cell.month, cell.day))
+    moment = instant(cell.strip()) if isinstance(cell, str) else None
+    return _NOTHING if moment is None else _microseconds(moment)
+
+
+def _microseconds(moment: dt.datetime) -> int:
+    return (moment - _EPOCH) // dt.timedelta(microseconds=1)
+
+
+def _stamps(micros: np.ndarray) -> np.ndarray:
+    return micros.astype(np.int64).view("datetime64[us]")
+
+
+def _listed(categories: tuple[str, ...]) -> str:
+    return "one of " + ", ".join(map(repr, categories[:8])) + (f" … ({len(categories)} in all)" if len(categories) > 8 else "")
