@@ -27,7 +27,7 @@ USUAL_DELTA = 1e-5
 
 
 class Reservation(Frozen):
-    """Paid for. `name` goes into the receipt."""
+    """Paid for. `reference` goes into the receipt."""
 
     home: str
     number: int
@@ -35,7 +35,7 @@ class Reservation(Frozen):
     warnings: tuple[str, ...] = ()
 
     @property
-    def name(self) -> str:
+    def reference(self) -> str:
         return f"{self.home}/{self.number}"
 
 
@@ -107,7 +107,7 @@ class Ledger:
         reserved = Books(self._chain.links()).reserved[reservation.number]
         if (rdp.curve(mechanisms) > rdp.curve(reserved.mechanisms) * (1 + 1e-9)).any():
             raise GuardrailError(
-                f"training spent more than entry {reservation.name} reserved; the ledger has what was spent; please report it"
+                f"training spent more than entry {reservation.reference} reserved; the ledger has what was spent; please report it"
             )
 
     def limit(self, data: str, epsilon: float, delta: float = USUAL_DELTA) -> Limit:

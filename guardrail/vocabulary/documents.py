@@ -73,14 +73,16 @@ def read_yaml(path: Path, *, error: type[InputError] = InputError) -> Any:
 
 
 def read_json(path: Path, *, error: type[InputError] = InputError) -> Any:
+    return parse_json(read_text(path, error=error), where=str(path), error=error)
+
+
+def parse_json(text: str, *, where: str, error: type[InputError] = InputError) -> Any:
     try:
-        return json.loads(read_text(path, error=error), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
     except RecursionError:
-        raise error(f"{path}: JSON nested too deeply") from None
+        raise error(f"{where}: JSON nested too deeply") from None
     except ValueError as fault:
-        if isinstance(fault, error):
-            raise
-        raise error(f"{path}: not valid JSON: {fault}") from None
+        raise error(f"{where}: not valid JSON: {fault}") from None
 
 
 def _no_constant(name: str) -> Any:

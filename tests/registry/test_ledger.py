@@ -186,7 +186,7 @@ def test_a_reservation_is_settled_once(home):
 
 
 def test_the_reservation_names_its_home_and_entry(home):
-    assert reserve(Ledger(home)).name == f"{home.id}/1"
+    assert reserve(Ledger(home)).reference == f"{home.id}/1"
 
 
 @pytest.mark.parametrize("epsilon, delta", [(0, 1e-5), (-1, 1e-5), (float("nan"), 1e-5), (float("inf"), 1e-5), (1, 0), (1, 1)])
