@@ -73,19 +73,19 @@ class Parity:
     replicates: int = 1_000
 
     def measure(self, evidence: Evidence, rng: np.random.Generator) -> tuple[Finding, ...]:
-        test = _test(evidence, self.most, rng)
-        if isinstance(test, str):
-            return tuple(Finding.not_assessable(metric, test) for metric in self.metrics)
-        return tuple(self._finding(metric, test, rng) for metric in self.metrics)
+        trial = _trial(evidence, self.most, rng)
+        if isinstance(trial, str):
+            return tuple(Finding.not_assessable(metric, trial) for metric in self.metrics)
+        return tuple(self._finding(metric, trial, rng) for metric in self.metrics)
 
-    def _finding(self, metric: str, test: Trial, rng: np.random.Generator) -> Finding:
-        kept, left_out = self._large_enough(metric, test)
+    def _finding(self, metric: str, trial: Trial, rng: np.random.Generator) -> Finding:
+        kept, left_out = self._large_enough(metric, trial)
         if not kept:
             return Finding.not_assessable(metric, f"no sensitive attribute has two groups with {self.fewest} holdout rows per rate")
         level = simultaneous_level(0.95, len(kept))
         found = {
-            source: {name: self._difference(metric, test, source, grouping, rng, level) for name, grouping in kept.items()}
-            for source in test.predicted
+            source: {name: self._difference(metric, trial, source, grouping, rng, level) for name, grouping in kept.items()}
+            for source in trial.predicted
         }
         extremes = {source: worst(differences, how="max") for source, differences in found.items()}
         return Finding.measured(
@@ -93,20 +93,20 @@ class Parity:
             extremes["synthetic"],
             estimand=(
                 f"{_MEANING[metric]}, for the worst of {', '.join(kept)}; gradient boosting on all other columns, trained on synthetic "
-                f"rows, tested on {len(test.truth)} holdout rows; favourable: {test.favourable}."
+                f"rows, tested on {len(trial.truth)} holdout rows; favourable: {trial.favourable}."
             ),
             reference=extremes["real"].value,
             comparisons={"real": extremes["real"]} | {f"real, {name}": estimate for name, estimate in found["real"].items()},
-            groups=found["synthetic"] | _rates(metric, test, kept),
-            plots=_plots(metric, test, kept),
-            caveats=_caveats(left_out, self.fewest, test),
+            groups=found["synthetic"] | _rates(metric, trial, kept),
+            plots=_plots(metric, trial, kept),
+            caveats=_caveats(left_out, self.fewest, trial),
         )
 
-    def _large_enough(self, metric: str, test: Trial) -> tuple[dict[str, Array], list[str]]:
+    def _large_enough(self, metric: str, trial: Trial) -> tuple[dict[str, Array], list[str]]:
         """Attribute -> (rows,) codes of its groups, -1 for groups with too few rows; attributes with two groups or more."""
         kept, left_out = {}, []
-        for grouping in test.groupings:
-            by_truth = counts(grouping.codes[0], test.truth, test.truth, len(grouping.labels)).sum(axis=2)  # (groups, 2)
+        for grouping in trial.groupings:
+            by_truth = counts(grouping.codes[0], trial.truth, trial.truth, len(grouping.labels)).sum(axis=2)  # (groups, 2)
             rows = by_truth.sum(axis=1) if metric == PARITY else by_truth.min(axis=1)
             large = rows >= self.fewest
             left_out += [label for label, keep in zip(grouping.labels, large, strict=True) if not keep]
@@ -114,18 +114,22 @@ class Parity:
                 kept[grouping.attribute] = np.where(large[grouping.codes[0]], grouping.codes[0], -1)
         return kept, left_out
 
-    def _difference(self, metric: str, test: Trial, source: str, codes: Array, rng: np.random.Generator, level: float) -> Estimate:
+    def _difference(self, metric: str, trial: Trial, source: str, codes: Array, rng: np.random.Generator, level: float) -> Estimate:
         rows = codes >= 0
-        truth, predicted, groups = test.truth[rows], test.predicted[source][rows], np.unique(codes[rows], return_inverse=True)[1]
+        groups = np.unique(codes[rows], return_inverse=True)[1]
+        return self.interval(metric, groups, trial.truth[rows], trial.predicted[source][rows], rng, level)
+
+    def interval(self, metric: str, groups: Array, truth: Array, predicted: Array, rng: np.random.Generator, level: float) -> Estimate:
+        """fairlearn's value with a bootstrap interval; groups are 0, 1, … and all occur."""
         value = float(_BY_FAIRLEARN[metric](truth, predicted, sensitive_features=groups))
         cells = counts(groups, truth, predicted, groups.max() + 1)
-        drawn = rng.multinomial(cells.sum(), cells.ravel() / cells.sum(), self.replicates).reshape(-1, *cells.shape)
-        replicates = differences(metric, drawn)
-        half = critical(level) * float(replicates.std(ddof=1))
-        # A largest difference of noisy rates lies above the truth; the bootstrap repeats that error and so measures it.
-        excess = max(0.0, float(replicates.mean()) - value)
-        low, high = max(0.0, value - half - excess), min(1.0, value + half)
-        return Estimate(value=value, low=low, high=max(high, value), level=level, n=int(rows.sum()), method="bootstrap")
+        drawn = rng.multinomial(len(truth), cells.ravel() / len(truth), self.replicates).reshape(-1, *cells.shape)
+        found, redrawn = rates(metric, cells), rates(metric, drawn)
+        # The pair that looks worst was picked by looking, so the lower end allows for the largest error of any pair. The
+        # upper end needs no such care: picking can only have made the difference larger.
+        low = value - float(np.quantile(widest(redrawn - found), 0.5 + level / 2))
+        high = value + critical(level) * float(widest(redrawn).std(ddof=1))
+        return Estimate(value=value, low=max(0.0, low), high=max(value, min(1.0, high)), level=level, n=len(truth), method="bootstrap")
 
 
 def counts(groups: Array, truth: Array, predicted: Array, n_groups: int) -> Array:
@@ -133,20 +137,18 @@ def counts(groups: Array, truth: Array, predicted: Array, n_groups: int) -> Arra
     return np.bincount(groups * 4 + truth * 2 + predicted, minlength=4 * n_groups).reshape(n_groups, 2, 2)
 
 
-def differences(metric: str, cells: Array) -> Array:
-    """(…, groups, 2, 2) -> (…,): the metric from counts by group, label and prediction."""
-    if metric == PARITY:
-        return _spread(cells.sum(axis=-2))
-    return np.maximum(_spread(cells[..., 0, :]), _spread(cells[..., 1, :]))
+def rates(metric: str, cells: Array) -> Array:
+    """(…, groups, 2, 2) counts -> (…, rates compared, groups): selection rates, or false- and true-positive rates."""
+    compared = cells.sum(axis=-2)[..., None, :, :] if metric == PARITY else np.moveaxis(cells, -2, -3)  # (…, rates, groups, 2)
+    return np.asarray(compared[..., 1] / np.maximum(compared.sum(axis=-1), 1))
 
 
-def _spread(cells: Array) -> Array:
-    """(…, groups, 2) -> (…,): the largest less the smallest share of the second kind."""
-    shares = cells[..., 1] / np.maximum(cells.sum(axis=-1), 1)
-    return np.asarray(shares.max(axis=-1) - shares.min(axis=-1))
+def widest(found: Array) -> Array:
+    """(…, rates, groups) -> (…,): the largest difference between two groups in any of the rates."""
+    return np.asarray((found.max(axis=-1) - found.min(axis=-1)).max(axis=-1))
 
 
-def _test(evidence: Evidence, most: int, rng: np.random.Generator) -> Trial | str:
+def _trial(evidence: Evidence, most: int, rng: np.random.Generator) -> Trial | str:
     """Both models' predictions on the holdout, or why there are none."""
     train, holdout, synthetic, schema = evidence.train, evidence.holdout, evidence.synthetic, evidence.schema
     target = schema.target
@@ -203,38 +205,38 @@ def _named_rates(metric: str) -> dict[str, int | None]:
     return {"selection rate": None} if metric == PARITY else {"true-positive rate": 1, "false-positive rate": 0}
 
 
-def _rows_of(test: Trial, kept: dict[str, Array], label: int | None) -> dict[str, Array]:
+def _rows_of(trial: Trial, kept: dict[str, Array], label: int | None) -> dict[str, Array]:
     """`sex=Female` -> the holdout rows of a kept group that have this label."""
-    counted = np.ones(len(test.truth), bool) if label is None else test.truth == label
-    names = {grouping.attribute: grouping.labels for grouping in test.groupings}
+    counted = np.ones(len(trial.truth), bool) if label is None else trial.truth == label
+    names = {grouping.attribute: grouping.labels for grouping in trial.groupings}
     return {names[attribute][code]: (codes == code) & counted for attribute, codes in kept.items() for code in np.unique(codes[codes >= 0])}
 
 
-def _rates(metric: str, test: Trial, kept: dict[str, Array]) -> dict[str, Estimate]:
+def _rates(metric: str, trial: Trial, kept: dict[str, Array]) -> dict[str, Estimate]:
     """`sex=Female: selection rate` of the model trained on synthetic rows."""
     return {
-        f"{group}: {rate}": wilson(int(test.predicted["synthetic"][rows].sum()), int(rows.sum()))
+        f"{group}: {rate}": wilson(int(trial.predicted["synthetic"][rows].sum()), int(rows.sum()))
         for rate, label in _named_rates(metric).items()
-        for group, rows in _rows_of(test, kept, label).items()
+        for group, rows in _rows_of(trial, kept, label).items()
     }
 
 
-def _plots(metric: str, test: Trial, kept: dict[str, Array]) -> tuple[Bars, ...]:
+def _plots(metric: str, trial: Trial, kept: dict[str, Array]) -> tuple[Bars, ...]:
     plots = []
     for rate, label in _named_rates(metric).items():
-        rows = _rows_of(test, kept, label)
+        rows = _rows_of(trial, kept, label)
         series = {
             f"trained on {source}": tuple(float(predicted[mask].mean()) for mask in rows.values())
-            for source, predicted in test.predicted.items()
+            for source, predicted in trial.predicted.items()
         }
         plots.append(Bars(title=f"{rate.capitalize()} by group", labels=tuple(rows), series=series, unit="share of holdout rows"))
     return tuple(plots)
 
 
-def _caveats(left_out: list[str], fewest: int, test: Trial) -> tuple[str, ...]:
+def _caveats(left_out: list[str], fewest: int, trial: Trial) -> tuple[str, ...]:
     named = ", ".join(left_out[:10]) + (f" and {len(left_out) - 10} more" if len(left_out) > 10 else "")
     missing = (f"Left out for having fewer than {fewest} holdout rows behind a rate: {named}.",) if left_out else ()
-    constant = len(np.unique(test.predicted["synthetic"])) == 1
+    constant = len(np.unique(trial.predicted["synthetic"])) == 1
     useless = ("The model trained on synthetic rows gives everybody the same answer: alike, and of no use.",) if constant else ()
     return (
         *missing,
