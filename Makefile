@@ -9,6 +9,9 @@ WORKERS ?= 2
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install -q
 
+# pip refuses to touch any interpreter but a virtual environment's, whatever state .venv was left in.
+export PIP_REQUIRE_VIRTUALENV = 1
+
 .PHONY: help setup demo test test-slow lint bench dashboard clean moved
 .DELETE_ON_ERROR:
 
@@ -29,13 +32,15 @@ ifneq ($(shell cat .venv/.ok 2>/dev/null),$(CURDIR))
 .venv/.ok: moved
 endif
 
-# torch comes first and alone, so that nothing else decides which build is taken. The mark `.installing` outlives an
-# interrupted installation, which pip cannot tell from a complete one: then everything is made again.
+# torch comes first and alone, so that nothing else decides which build is taken. The mark `.installing` is there before
+# anything else and goes last: a half made environment, which pip cannot tell from a complete one, is made again. An old
+# one is renamed before it is deleted, since half deleted its `python` would be the system's.
 .venv/.ok: pyproject.toml constraints.txt
 	@set -eu; \
 	fits='import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))'; \
+	ours='import os, pip, sys; sys.exit(sys.prefix == sys.base_prefix or not os.path.samefile(sys.prefix, ".venv"))'; \
 	home="$$(cat .venv/.ok 2>/dev/null || echo '$(CURDIR)')"; \
-	if [ -e .venv/.installing ] || [ "$$home" != '$(CURDIR)' ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	if [ -e .venv/.installing ] || [ "$$home" != '$(CURDIR)' ] || ! $(BIN)/python -c "$$ours" >/dev/null 2>&1; then \
 	  for candidate in '$(PY)' python3.12 python3.11 none; do \
 	    if "$$candidate" -c "$$fits" >/dev/null 2>&1; then break; fi; \
 	  done; \
@@ -45,7 +50,9 @@ endif
 	    exit 2; \
 	  fi; \
 	  echo "Making .venv with $$("$$candidate" --version)"; \
-	  "$$candidate" -m venv --clear .venv; \
+	  rm -rf .venv.old; if [ -e .venv ]; then mv .venv .venv.old; rm -rf .venv.old; fi; \
+	  mkdir .venv; touch .venv/.installing; \
+	  "$$candidate" -m venv .venv; \
 	fi; \
 	touch .venv/.installing; rm -f $@; \
 	echo "Installing $(TORCH)"; \
