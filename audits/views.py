@@ -25,6 +25,8 @@ MISSING = "(missing)"
 OTHER = "(other)"
 MOST_CATEGORIES = 255
 """What histogram gradient boosting can tell apart in one column."""
+LEAF = 20
+"""Rows in a leaf at least: the default of histogram gradient boosting."""
 LARGEST = 1e150
 """Beyond it the midpoint of two numbers, or a square, may overflow; nothing real is told apart there."""
 
@@ -145,6 +147,15 @@ def _feature(column: pd.Series[Any], name: str, schema: Schema, reference: pd.Da
         position[kept], position[-1] = np.arange(len(kept)), -1
         codes, words = position[codes], (*(words[i] for i in kept), OTHER)
     return pd.Categorical.from_codes(codes, categories=pd.Index([str(i) for i in range(len(words))]))
+
+
+def learnable(learning: pd.DataFrame) -> list[str]:
+    """The features worth giving to histogram gradient boosting, which fails on a column without a single known number.
+
+    With its leaves of 20 rows it can never split on a column of fewer known cells, so that leaving those out loses nothing.
+    """
+    known = learning.notna().sum()
+    return [name for name in learning if known[name] >= LEAF]
 
 
 def sample_rows(frame: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:

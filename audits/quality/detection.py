@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from guardrail.audits.views import features, sample_rows
+from guardrail.audits.views import features, learnable, sample_rows
 from guardrail.statistics import auc, placements
 from guardrail.vocabulary.estimate import Estimate
 from guardrail.vocabulary.evidence import Evidence, Need
@@ -80,9 +80,12 @@ def _tell_apart(real: pd.DataFrame, other: pd.DataFrame, schema: Schema, n: int,
     half = n // 2
     learning = pd.concat([part.iloc[:half] for part in rows], ignore_index=True)
     testing = pd.concat([part.iloc[half:] for part in rows], ignore_index=True)
+    positives, kept = np.arange(2 * (n - half)) >= n - half, learnable(learning)
+    if not kept:
+        return np.zeros(len(testing)), positives
     model = HistGradientBoostingClassifier(random_state=int(rng.integers(2**31)))
-    model.fit(learning, np.arange(2 * half) >= half)
-    return np.asarray(model.predict_proba(testing)[:, 1]), np.arange(2 * (n - half)) >= n - half
+    model.fit(learning[kept], np.arange(2 * half) >= half)
+    return np.asarray(model.predict_proba(testing[kept])[:, 1]), positives
 
 
 def _smaller(comparisons: dict[str, Estimate], found: Estimate) -> tuple[str, ...]:

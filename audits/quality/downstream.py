@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from guardrail.audits.views import LARGEST, categories, features, numbers, word_codes
+from guardrail.audits.views import LARGEST, categories, features, learnable, numbers, word_codes
 from guardrail.statistics import auc, auc_difference, normal, placements
 from guardrail.vocabulary.estimate import Estimate
 from guardrail.vocabulary.schema import Schema
@@ -64,13 +64,15 @@ class Task:
         """Predictions for `testing` after training on `learning`: (rows,) numbers, else (rows, classes) probabilities."""
         x, unseen = (features(part, self.schema, [self.target], self.train) for part in (learning, testing))
         y, seed = self.truth(learning), int(rng.integers(2**31))
+        kept = learnable(x)
+        x, unseen = x[kept], unseen[kept]
         if self.kind == "number":
             scale = float(np.abs(y).max()) or 1.0  # squares of large numbers overflow
-            if not x.shape[1] or np.ptp(y) == 0:
+            if not kept or np.ptp(y) == 0:
                 return np.full(len(testing), float(y[0]))
             return np.asarray(HistGradientBoostingRegressor(random_state=seed).fit(x, y / scale).predict(unseen) * scale)
         result, seen = np.zeros((len(testing), self.classes)), np.unique(y).astype(int)
-        if len(seen) == 1 or not x.shape[1]:
+        if len(seen) == 1 or not kept:
             result[:, seen] = np.bincount(y.astype(int))[seen] / len(y)
             return result
         rare = np.bincount(y.astype(int))[seen].min() < 2  # the early stopping's split needs two rows of each class
