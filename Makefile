@@ -81,9 +81,10 @@ lint: .venv/.ok
 bench: .venv/.ok
 	@set -e; for script in tests/benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
+# The demo keeps a home of its own; without a demo, the home is found as everywhere.
 dashboard: .venv/.ok
-	$(BIN)/guardrail dashboard
+	@if [ -z "$${GUARDRAIL_HOME:-}" ] && [ -d demo/.guardrail ]; then export GUARDRAIL_HOME=demo/.guardrail; fi; $(BIN)/guardrail dashboard
 
 clean:
-	rm -rf build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv.old build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
