@@ -154,8 +154,7 @@ def learnable(learning: pd.DataFrame) -> list[str]:
 
     With its leaves of 20 rows it can never split on a column of fewer known cells, so that leaving those out loses nothing.
     """
-    known = learning.notna().sum()
-    return [name for name in learning if known[name] >= LEAF]
+    return [str(name) for name, known in learning.notna().sum().items() if known >= LEAF]
 
 
 def sample_rows(frame: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:
