@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from guardrail.audits.groups import Grouping, groupings
-from guardrail.audits.views import categories, features, numbers, sample_rows, word_codes
+from guardrail.audits.views import categories, features, learnable, numbers, sample_rows, word_codes
 from guardrail.statistics import critical, simultaneous_level, wilson, worst
 from guardrail.vocabulary.estimate import Estimate
 from guardrail.vocabulary.evidence import Evidence, Need
@@ -193,11 +193,15 @@ def _predict(
 ) -> Array:
     frame, labels = labelled
     rows = sample_rows(pd.DataFrame({"row": np.arange(len(frame))}), n, rng)["row"].to_numpy()
-    if len(np.unique(labels[rows])) == 1:
-        return np.full(len(tested), labels[rows][0])  # one class is all there is to learn
-    model = HistGradientBoostingClassifier(random_state=int(rng.integers(2**31)))
-    model.fit(features(frame.iloc[rows], schema, [schema.target or ""], reference), labels[rows])
-    return np.asarray(model.predict(features(tested, schema, [schema.target or ""], reference)), np.int64)
+    learning = features(frame.iloc[rows], schema, [schema.target or ""], reference)
+    kept, rarest = learnable(learning), np.bincount(labels[rows], minlength=2).min()
+    if not rarest or not kept:
+        return np.full(len(tested), int(labels[rows].mean() > 0.5))  # one answer is all there is to learn
+    # The split for early stopping needs two rows of each class.
+    stopping = False if rarest < 2 else "auto"
+    model = HistGradientBoostingClassifier(random_state=int(rng.integers(2**31)), early_stopping=stopping)
+    model.fit(learning[kept], labels[rows])
+    return np.asarray(model.predict(features(tested, schema, [schema.target or ""], reference)[kept]), np.int64)
 
 
 def _named_rates(metric: str) -> dict[str, int | None]:

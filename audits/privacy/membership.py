@@ -27,7 +27,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from guardrail.audits.groups import group_masks
 from guardrail.audits.privacy.distances import coordinates, nearest
-from guardrail.audits.views import binned, features, sample_rows
+from guardrail.audits.views import binned, features, learnable, sample_rows
 from guardrail.statistics import auc, simultaneous_level, worst
 from guardrail.vocabulary.estimate import Estimate
 from guardrail.vocabulary.evidence import Evidence, Need
@@ -175,9 +175,12 @@ def _blind(schema: Schema, players: Players, rng: np.random.Generator) -> Array:
 def _told_apart(schema: Schema, ones: pd.DataFrame, zeros: pd.DataFrame, candidates: pd.DataFrame, rng: np.random.Generator) -> Array:
     """P(row comes from `ones`) of each candidate, by gradient boosting; classes weighted alike."""
     both = pd.concat([ones, zeros], ignore_index=True)
+    learning, asked = features(both, schema, reference=both), features(candidates, schema, reference=both)
+    if not (kept := learnable(learning)):
+        return np.zeros(len(asked))
     classifier = HistGradientBoostingClassifier(class_weight="balanced", random_state=int(rng.integers(2**31)))
-    classifier.fit(features(both, schema, reference=both), np.arange(len(both)) < len(ones))
-    return np.asarray(classifier.predict_proba(features(candidates, schema, reference=both))[:, 1])
+    classifier.fit(learning[kept], np.arange(len(both)) < len(ones))
+    return np.asarray(classifier.predict_proba(asked[kept])[:, 1])
 
 
 def _marginal_log_density(schema: Schema, players: Players) -> Array:

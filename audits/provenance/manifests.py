@@ -44,9 +44,9 @@ class Manifests:
         states, n = Counter(evidence.marks.values()), len(evidence.marks)
         finding = Finding.measured(
             metric,
-            Estimate.exact(states["proven"] / n, n),
+            Estimate.exact(states["proven"] / n),
             estimand="The share of the sample files whose signed manifest is present, unbroken, and signed by a trusted key.",
-            groups={f"state={state}": Estimate.exact(count / n, n) for state, count in sorted(states.items())},
+            groups={f"state={state}": Estimate.exact(count / n) for state, count in sorted(states.items())},
             caveats=(
                 *(
                     f"{count} of {n} sample files {_MEANING.get(state, f'are {state}')}."

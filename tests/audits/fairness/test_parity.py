@@ -76,7 +76,7 @@ def test_drawing_counts_is_drawing_rows(metric, by_fairlearn):
     rng = np.random.default_rng(2)
     groups, truth, predicted = rng.integers(0, 3, 400), rng.integers(0, 2, 400), rng.integers(0, 2, 400)
     by_rows = []
-    for _ in range(100):
+    for _ in range(60):
         rows = rng.integers(0, 400, 400)
         slow = by_fairlearn(truth[rows], predicted[rows], sensitive_features=groups[rows])
         assert widest(rates(metric, counts(groups[rows], truth[rows], predicted[rows], 3))) == pytest.approx(slow)
@@ -84,18 +84,18 @@ def test_drawing_counts_is_drawing_rows(metric, by_fairlearn):
     cells = counts(groups, truth, predicted, 3)
     by_counts = widest(rates(metric, rng.multinomial(400, cells.ravel() / 400, 4000).reshape(-1, 3, 2, 2)))
     assert by_counts.mean() == pytest.approx(np.mean(by_rows), abs=0.02)
-    assert by_counts.std() == pytest.approx(np.std(by_rows), rel=0.25)
+    assert by_counts.std() == pytest.approx(np.std(by_rows), rel=0.3)
 
 
 @pytest.mark.parametrize("gap", [0.0, 0.2])
 def test_the_interval_covers_the_true_difference(gap):
     rng, covered = np.random.default_rng(3), 0
-    for _ in range(200):
+    for _ in range(120):
         groups, truth = rng.integers(0, 3, 600), rng.integers(0, 2, 600)
         predicted = (rng.random(600) < 0.4 + gap * (groups == 0)).astype(int)
         found = Parity(replicates=200).interval(PARITY, groups, truth, predicted, rng, 0.95)
         covered += found.low <= gap <= found.high
-    assert covered >= 180
+    assert covered >= 108
 
 
 def test_an_attribute_with_one_group_cannot_be_compared(mixed_schema, tables):
