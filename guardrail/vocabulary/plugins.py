@@ -59,10 +59,11 @@ def table(kind: Kind) -> Mapping[str, Entry]:
 
 def _third_party(provider: str, module: str, kind: Kind) -> dict[str, Entry]:
     try:
-        rows: dict[str, Entry] = getattr(importlib.import_module(module), kind.upper(), {})
+        holder = importlib.import_module(module)
     except (ImportError, SyntaxError) as fault:
         raise PluginError(f"plugin {provider!r} ({module}) cannot be imported: {fault}; mend or uninstall it") from fault
-    return {name: _placed(entry, module, provider) for name, entry in rows.items()}
+    rows: dict[str, Entry] = getattr(holder, kind.upper(), {})
+    return {name: _placed(entry, holder.__package__ or module, provider) for name, entry in rows.items()}
 
 
 def _placed(entry: Entry, package: str, provider: str) -> Entry:
@@ -78,7 +79,10 @@ def resolve(kind: Kind, name: str) -> Any:
     module, _, attribute = entry.target.partition(":")
     try:
         return getattr(importlib.import_module(module, entry.package), attribute)
-    except ModuleNotFoundError as fault:
-        if entry.extra and fault.name and not fault.name.startswith("guardrail"):
+    except (ImportError, SyntaxError, AttributeError) as fault:
+        missing = fault.name if isinstance(fault, ModuleNotFoundError) else None
+        if entry.extra and entry.provider == "guardrail" and missing and not missing.startswith("guardrail"):
             raise MissingExtra.named(entry.extra, f"{kind[:-1]} {name!r}") from fault
+        if entry.provider != "guardrail":
+            raise PluginError(f"plugin {entry.provider!r}: {kind[:-1]} {name!r} ({entry.target}) cannot be loaded: {fault}") from fault
         raise

@@ -71,3 +71,11 @@ def test_a_plugin_that_cannot_be_imported_is_named_and_not_skipped(installed, sh
     assert done.returncode == 2
     assert "'house'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("target", [".absent:Size", ".size:Absent"])
+def test_a_plugin_whose_class_is_not_there_is_named_when_it_is_asked_for(installed, shell, python, tmp_path, target: str):
+    site = _edited(installed, tmp_path, '".size:Size"', f'"{target}"')
+    script = "from guardrail.vocabulary.plugins import resolve; resolve('audits', 'house_size')"
+    done = shell(python, "-c", script, PYTHONPATH=str(site))
+    assert "PluginError: plugin 'house': audit 'house_size'" in done.stderr
