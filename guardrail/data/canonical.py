@@ -15,20 +15,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .cells import in_utc, instant, mapped, nfc, plain_number
+from .cells import in_utc, instant, mapped, named, nfc, plain_number
 
 _MISSING = b"0:"
 
 
 def canonical_rows(frame: pd.DataFrame) -> list[bytes]:
     """One byte string per row; the order of the columns does not matter."""
-    names = sorted(map(str, frame.columns), key=nfc)
-    columns = [_cells(frame[name], name) for name in names]
+    frame = named(frame)
+    columns = [_cells(frame[name], name) for name in sorted(frame.columns)]
     return [b"".join(row) for row in zip(*columns, strict=True)] if columns else []
 
 
 def canonical_names(frame: pd.DataFrame) -> bytes:
-    return b"".join(_framed(nfc(str(name)).encode("utf-8", "surrogatepass")) for name in sorted(map(str, frame.columns), key=nfc))
+    return b"".join(_framed(name.encode("utf-8", "surrogatepass")) for name in sorted(named(frame).columns))
 
 
 def row_digests(frame: pd.DataFrame, key: bytes) -> list[bytes]:

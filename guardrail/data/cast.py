@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..vocabulary.errors import DataError, nearest
 from ..vocabulary.schema import Schema
-from .cells import shown
+from .cells import named, shown
 from .kinds import Cells, dtype_of, read_cells
 
 OnError = Literal["fail", "skip", "clip"]
@@ -66,15 +66,13 @@ def cast_leniently(frame: pd.DataFrame, schema: Schema, *, where: str = "data") 
 
 
 def _read(frame: pd.DataFrame, schema: Schema, where: str) -> _Read:
+    frame = named(frame)
     _same_columns(frame, schema, where)
     return _Read({name: read_cells(frame[name], entry, name) for name, entry in schema.columns.items()}, frame, schema)
 
 
 def _same_columns(frame: pd.DataFrame, schema: Schema, where: str) -> None:
-    names = [str(name) for name in frame.columns]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{where}: column {twice[0]!r} appears twice; rename one")
+    names = list(frame.columns)
     lacking = [name for name in schema.columns if name not in names]
     if lacking:
         hint = nearest(lacking[0], names) or f"there are {', '.join(map(repr, names[:12]))}"

@@ -82,6 +82,15 @@ def shown(cell: Any) -> str:
     return repr(text) if len(text) <= 40 else repr(text[:37]) + "…"
 
 
+def named(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same table with its column names as text in one Unicode form; a frame made in Python may have numbers there."""
+    names = [nfc(str(name)) for name in frame.columns]
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if twice is not None:
+        raise DataError(f"column {twice!r} appears {names.count(twice)} times; rename one of them")
+    return frame.set_axis(pd.Index(names, dtype="object"), axis=1)
+
+
 def factorize(column: pd.Series, where: str) -> tuple[np.ndarray, list[Any]]:
     """Codes and distinct cells (-1 is missing): what is done per distinct cell need not be done per row."""
     cells = column.astype(object).to_numpy()

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..vocabulary.errors import DataError, nearest
 from ..vocabulary.schema import Boolean, Categorical, Column, Datetime, Numeric, Schema
-from .cells import mapped, nfc
+from .cells import mapped, named, nfc
 from .coders import LineCoder, coder_of
 from .kinds import MICROSECONDS, floats_of, instants_of
 
@@ -23,13 +23,17 @@ FEW = 20
 """A target or sensitive column with at most this many distinct whole numbers holds classes, not amounts."""
 
 _MOST_DECIMALS = 6
+_ROUNDABLE = 1e9
+"""Beyond it a float64 has no six decimals to count."""
+
 _LEAST_RECORDS = 10
 """A value shared by fewer records than this never gets a token of its own: the token would be that record."""
 
 
 def draft_schema(frame: pd.DataFrame, *, target: str | None = None, sensitive: Sequence[str] = (), unit: str = "row") -> Schema:
     """Names, kinds, bounds and categories as the records have them."""
-    names = [str(name) for name in frame.columns]
+    frame = named(frame)
+    names = list(frame.columns)
     for role, name in [("target", target), *(("sensitive", name) for name in sensitive), ("unit", None if unit == "row" else unit)]:
         if name is not None and name not in names:
             raise DataError(f"{role}: no column {name!r}; {nearest(name, names) or 'there are ' + ', '.join(map(repr, names[:12]))}")
@@ -89,7 +93,9 @@ def _number(distinct: np.ndarray, said: dict[str, Any]) -> Numeric:
     low, high = float(distinct[0]), float(distinct[-1])
     if (distinct == np.rint(distinct)).all() and max(abs(low), abs(high)) <= 2**53:
         return Numeric(kind="integer", low=low, high=high, **said)
-    decimals = next((d for d in range(1, _MOST_DECIMALS + 1) if (np.round(distinct, d) == distinct).all()), None)
+    decimals = None
+    if max(abs(low), abs(high)) < _ROUNDABLE:
+        decimals = next((d for d in range(1, _MOST_DECIMALS + 1) if (np.round(distinct, d) == distinct).all()), None)
     return Numeric(kind="numeric", low=low, high=high, decimals=decimals, **said)
 
 

@@ -59,8 +59,6 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as fault:
         raise DataError(f"{shown}: cannot be read: {fault.strerror or fault}") from None
-    except ValueError as fault:  # a NUL in the path
-        raise fault if isinstance(fault, DataError) else DataError(f"{shown}: not a path: {fault}") from None
 
 
 def _parse_parquet(content: bytes, where: str) -> pd.DataFrame:
@@ -69,7 +67,7 @@ def _parse_parquet(content: bytes, where: str) -> pd.DataFrame:
     if content[:4] != b"PAR1":
         raise DataError(f"{where}: not a Parquet file, whatever its name says; nothing in it was opened")
     try:
-        table = pq.read_table(pa.BufferReader(content))
+        table = pq.ParquetFile(pa.BufferReader(content)).read()
         names = checked_names(table.column_names, where)
         plain = [_plain(table.column(i), names[i], where) for i in range(len(names))]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
@@ -109,8 +107,11 @@ def _plain(column: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
 
 
 def _as_csv(frame: pd.DataFrame, path: Path) -> bytes:
+    mark = "\t" if path.suffix.lower() == ".tsv" else ","
+    text: str = frame.to_csv(index=False, sep=mark, lineterminator="\n")
+    if "\r" in text:  # a writer quotes the characters of its own line end only, and every reader ends a line at a bare \r
+        text = frame.to_csv(index=False, sep=mark, lineterminator="\r\n")
     try:
-        text: str = frame.to_csv(index=False, sep="\t" if path.suffix.lower() == ".tsv" else ",", lineterminator="\n")
         return text.encode()
     except UnicodeEncodeError as fault:
         raise DataError(f"{path}: a cell holds half a character ({fault.reason}), which UTF-8 cannot write") from None

@@ -1,0 +1,112 @@
+"""The fingerprint names what a table says, under a key, and nothing about how it was stored."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guardrail.data.fingerprint import fingerprint
+from guardrail.data.tables import read_table, write_table
+from guardrail.vocabulary.errors import DataError
+
+KEY = b"k" * 32
+
+
+def table() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "n": pd.array([1, 2, None, 2], dtype="Int64"),
+            "x": [0.1, 1e308, np.nan, -0.0],
+            "word": pd.Series(["é", "01", None, "no"], dtype=object),
+            "yes": pd.array([True, None, False, True], dtype="boolean"),
+            "when": pd.to_datetime(["2024-01-01", "2024-01-01T10:00:00.123456", None, "1969-07-20"], format="ISO8601"),
+        }
+    )
+
+
+def test_row_order_column_order_and_index_do_not_matter() -> None:
+    shuffled = table().sample(frac=1, random_state=3)[["when", "yes", "x", "word", "n"]]
+    assert fingerprint(shuffled, KEY) == fingerprint(table(), KEY)
+
+
+def test_csv_and_parquet_of_one_table_have_one_fingerprint(tmp_path: Path) -> None:
+    prints = {fingerprint(table(), KEY)}
+    for name in ("t.csv", "t.tsv", "t.parquet"):
+        write_table(table(), tmp_path / name)
+        prints.add(fingerprint(read_table(tmp_path / name), KEY))
+    assert len(prints) == 1
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ([1, 2], [1.0, 2.0]), ([1, 2], ["1", "2.0"]), ([1], [True + 0]), ([0.0], [-0.0]), ([None], [np.nan]), ([None], ["NA"]),
+        (["é"], ["e\u0301"]), ([True], ["true"]), (["2024-01-01T00:00:00Z"], ["2024-01-01T02:00:00+02:00"]),
+        (["2024-01-01"], [pd.Timestamp("2024-01-01", tz="UTC")]),
+        ([pd.Timestamp("2024-01-01", tz="Asia/Tokyo")], [pd.Timestamp("2023-12-31 15:00")]),
+        ([1.5, np.inf], ["1.5", "inf"]),
+    ],
+)  # fmt: skip
+def test_two_spellings_of_one_value_are_one(left: list[object], right: list[object]) -> None:
+    frames = [pd.DataFrame({"c": pd.Series(cells, dtype=object)}) for cells in (left, right)]
+    assert fingerprint(frames[0], KEY) == fingerprint(frames[1], KEY)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [(["1"], ["01"]), ([1], [True]), (["a", "b"], ["ab", ""]), ([0.1], [0.1 + 2**-55]), (["a"], ["A"]), ([None], [0]), (["x"], ["x "])],
+)
+def test_different_values_have_different_fingerprints(left: list[object], right: list[object]) -> None:
+    frames = [pd.DataFrame({"c": pd.Series(cells, dtype=object)}) for cells in (left, right)]
+    assert fingerprint(frames[0], KEY) != fingerprint(frames[1], KEY)
+
+
+def test_a_changed_cell_a_dropped_row_a_doubled_row_a_renamed_column_and_another_key_all_show() -> None:
+    changed = table()
+    changed.loc[0, "n"] = 7
+    others = [changed, table().iloc[1:], pd.concat([table(), table().iloc[[0]]]), table().rename(columns={"n": "m"}), table().iloc[:0]]
+    prints = [fingerprint(frame, KEY) for frame in [table(), *others]] + [fingerprint(table(), b"j" * 32)]
+    assert len(set(prints)) == len(prints)
+
+
+def test_cells_cannot_trade_places_between_columns() -> None:
+    assert fingerprint(pd.DataFrame({"a": ["x"], "b": ["y"]}), KEY) != fingerprint(pd.DataFrame({"a": ["y"], "b": ["x"]}), KEY)
+    assert fingerprint(pd.DataFrame({"a": ["1:x"], "b": ["y"]}), KEY) != fingerprint(pd.DataFrame({"a": ["1"], "b": ["x1:y"]}), KEY)
+
+
+def test_mixed_truth_values_and_numbers_stay_apart() -> None:
+    frames = [pd.DataFrame({"c": pd.Series(cells, dtype=object)}) for cells in ([True, 1], [1, 1], [True, True])]
+    assert len({fingerprint(frame, KEY) for frame in frames}) == 3
+
+
+@settings(max_examples=50, deadline=None)
+@given(cells=st.lists(st.none() | st.integers(-9, 9) | st.text("ab", max_size=2), min_size=1, max_size=6), data=st.data())
+def test_it_is_a_function_of_the_multiset_of_rows(cells: list[object], data: st.DataObject) -> None:
+    order = data.draw(st.permutations(cells))
+    first, second = (fingerprint(pd.DataFrame({"c": pd.Series(rows, dtype=object)}), KEY) for rows in (cells, order))
+    assert first == second
+
+
+def test_a_slow_fingerprint_of_four_rows_agrees() -> None:
+    """Spelled out: HMAC of each row, summed modulo 2^256, with the count under one more HMAC."""
+    frame = pd.DataFrame({"b": [1, 2, 2], "a": pd.Series(["x", None, None], dtype=object)})
+    names = b"1:a1:b"
+    keyed = hmac.new(KEY, b"columns" + names, hashlib.sha256).digest()
+    rows = [b"2:tx" + b"4:n1.0", b"0:" + b"4:n2.0", b"0:" + b"4:n2.0"]
+    total = sum(int.from_bytes(hmac.new(keyed, row, hashlib.sha256).digest(), "big") for row in rows) % 2**256
+    expected = hmac.new(KEY, b"table" + names + b"3:" + total.to_bytes(32, "big"), hashlib.sha256).hexdigest()
+    assert fingerprint(frame, KEY) == f"hmac-sha256:{expected}"
+
+
+def test_a_short_key_and_double_columns_are_refused() -> None:
+    with pytest.raises(DataError, match="guessed"):
+        fingerprint(table(), b"secret")
+    with pytest.raises(DataError, match="appears 2 times"):
+        fingerprint(pd.DataFrame([[1, 2]], columns=["é", "e\u0301"]), KEY)

@@ -1,0 +1,85 @@
+"""Splits: nobody in both parts, and nobody moved by somebody else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from guardrail.data.split import one_row_per_unit, split
+from guardrail.vocabulary.errors import DataError
+
+
+def rows(n: int) -> pd.DataFrame:
+    rng = np.random.default_rng(5)
+    return pd.DataFrame({"who": rng.integers(0, n // 4, n), "x": rng.random(n), "word": rng.choice(["a", "b"], n)})
+
+
+def contents(frame: pd.DataFrame | None) -> set[tuple[object, ...]]:
+    return set() if frame is None else set(frame.itertuples(index=False, name=None))
+
+
+@pytest.mark.parametrize("unit", ["row", "who"])
+def test_every_row_is_in_one_part_and_the_share_is_about_the_one_asked(unit: str) -> None:
+    frame = rows(4000)
+    train, holdout = split(frame, unit=unit, holdout=0.2, seed=1)
+    assert holdout is not None and len(train) + len(holdout) == 4000
+    assert not contents(train) & contents(holdout)
+    spread = 5 * (0.16 / (4000 if unit == "row" else 1000)) ** 0.5 * (1 if unit == "row" else 1.2)
+    assert abs(len(holdout) / 4000 - 0.2) < spread
+
+
+def test_nobody_is_in_both_parts() -> None:
+    train, holdout = split(rows(2000), unit="who", holdout=0.3, seed=1)
+    assert holdout is not None and not set(train["who"]) & set(holdout["who"])
+
+
+@pytest.mark.parametrize("unit", ["row", "who"])
+def test_adding_or_removing_one_unit_moves_no_other(unit: str) -> None:
+    frame = rows(600)
+    _, before = split(frame, unit=unit, holdout=0.3, seed=1)
+    for left_out in range(0, 600, 37):
+        kept = frame.drop(left_out) if unit == "row" else frame[frame["who"] != frame["who"][left_out]]
+        _, after = split(kept, unit=unit, holdout=0.3, seed=1)
+        assert contents(after) == contents(before) & contents(kept)
+
+
+def test_equal_rows_fall_independently_and_one_less_moves_none_of_the_others() -> None:
+    sizes = []
+    for copies in range(400, 402):
+        train, _ = split(pd.DataFrame({"x": [1] * copies}), unit="row", holdout=0.5, seed=1)
+        sizes.append(len(train))
+    assert 150 < sizes[0] < 250 and sizes[1] - sizes[0] in (0, 1)
+
+
+def test_order_and_index_do_not_matter_and_the_seed_does() -> None:
+    frame = rows(500)
+    _, first = split(frame, unit="row", holdout=0.3, seed=1)
+    _, shuffled = split(frame.sample(frac=1, random_state=2), unit="row", holdout=0.3, seed=1)
+    _, other = split(frame, unit="row", holdout=0.3, seed=2)
+    assert contents(first) == contents(shuffled) != contents(other)
+
+
+def test_no_holdout_asked_or_fallen_is_none_and_not_an_empty_table() -> None:
+    assert split(rows(8), unit="row", holdout=0, seed=1)[1] is None
+    assert split(rows(8).iloc[:0], unit="row", holdout=0.5, seed=1)[1] is None
+
+
+def test_a_missing_unit_is_an_error_that_names_the_row() -> None:
+    frame = pd.DataFrame({"who": ["a", None], "x": [1, 2]})
+    for call in (lambda: split(frame, unit="who", holdout=0.5, seed=1), lambda: one_row_per_unit(frame, "who", 1)):
+        with pytest.raises(DataError, match="row 2 has no 'who'"):
+            call()
+    with pytest.raises(DataError, match="did you mean 'who'"):
+        split(frame, unit="whom", holdout=0.5, seed=1)
+
+
+def test_one_row_of_every_unit_is_kept_and_the_choice_is_that_units_own() -> None:
+    frame = rows(600)
+    kept = one_row_per_unit(frame, "who", 1)
+    assert sorted(kept["who"]) == sorted(frame["who"].unique()) and contents(kept) <= contents(frame)
+    for someone in frame["who"].unique()[:20]:
+        without = one_row_per_unit(frame[frame["who"] != someone].sample(frac=1, random_state=1), "who", 1)
+        assert contents(without) == contents(kept[kept["who"] != someone])
+    assert contents(one_row_per_unit(frame, "who", 2)) != contents(kept)
+    assert len(one_row_per_unit(frame, "row", 1)) == 600
