@@ -123,11 +123,13 @@ class Parity:
         """fairlearn's value with a bootstrap interval; groups are 0, 1, … and all occur."""
         value = float(_BY_FAIRLEARN[metric](truth, predicted, sensitive_features=groups))
         cells = counts(groups, truth, predicted, groups.max() + 1)
-        drawn = rng.multinomial(len(truth), cells.ravel() / len(truth), self.replicates).reshape(-1, *cells.shape)
-        found, redrawn = rates(metric, cells), rates(metric, drawn)
+        # Half a row more in each cell: a rate of 0 of 30 is not certain to be 0, and drawing from 30 rows alone would say so.
+        likely = (cells + 0.5) / (cells + 0.5).sum()
+        drawn = rng.multinomial(len(truth), likely.ravel(), self.replicates).reshape(-1, *cells.shape)
+        centre, redrawn = rates(metric, likely), rates(metric, drawn)
         # The pair that looks worst was picked by looking, so the lower end allows for the largest error of any pair. The
         # upper end needs no such care: picking can only have made the difference larger.
-        low = value - float(np.quantile(widest(redrawn - found), 0.5 + level / 2))
+        low = value - float(np.quantile(widest(redrawn - centre), 0.5 + level / 2))
         high = value + critical(level) * float(widest(redrawn).std(ddof=1))
         return Estimate(value=value, low=max(0.0, low), high=max(value, min(1.0, high)), level=level, n=len(truth), method="bootstrap")
 
@@ -138,9 +140,9 @@ def counts(groups: Array, truth: Array, predicted: Array, n_groups: int) -> Arra
 
 
 def rates(metric: str, cells: Array) -> Array:
-    """(…, groups, 2, 2) counts -> (…, rates compared, groups): selection rates, or false- and true-positive rates."""
+    """(…, groups, 2, 2) counts or shares -> (…, rates compared, groups): selection rates, or false- and true-positive rates."""
     compared = cells.sum(axis=-2)[..., None, :, :] if metric == PARITY else np.moveaxis(cells, -2, -3)  # (…, rates, groups, 2)
-    return np.asarray(compared[..., 1] / np.maximum(compared.sum(axis=-1), 1))
+    return np.asarray(compared[..., 1] / np.maximum(compared.sum(axis=-1), 1e-9))
 
 
 def widest(found: Array) -> Array:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ..vocabulary.finding import Finding
-from ..vocabulary.report import Outcome, Report, RuleOutcome, Verdict
+from ..vocabulary.report import Outcome, Report, RuleOutcome, Severity, Verdict
 from .text import inert, interval, number, shortened
 
 WIDTH = 120
 _WORST_FIRST: tuple[Outcome, ...] = ("fail", "unknown", "unsure", "waived", "pass")
+_BLOCKERS_FIRST: tuple[Severity, ...] = ("blocker", "warning", "info")
 _HEADER = ("metric", "value", "interval", "reference", "rules")
 
 
@@ -37,10 +38,11 @@ def _cells(finding: Finding, report: Report) -> list[str]:
 
 
 def _status(rules: list[RuleOutcome]) -> str:
-    """`pass`, or the worst first: `fail copies (blocker), unsure delta (warning)`."""
+    """`pass`, or what blocks first: `fail copies (blocker), unsure delta (warning)`."""
     if all(rule.status == "pass" for rule in rules):
         return "pass" if rules else ""
-    ordered = sorted((rule for rule in rules if rule.status != "pass"), key=lambda rule: _WORST_FIRST.index(rule.status))
+    unpassed = [rule for rule in rules if rule.status != "pass"]
+    ordered = sorted(unpassed, key=lambda rule: (_BLOCKERS_FIRST.index(rule.severity), _WORST_FIRST.index(rule.status)))
     return ", ".join(f"{rule.status} {inert(rule.id)} ({rule.severity})" for rule in ordered)
 
 

@@ -36,7 +36,7 @@ def test_an_exact_number_and_one_that_is_not_there_are_told_apart():
     assert "quality.utility_auc: no target column was named" in text.splitlines()[5]
 
 
-def test_the_worst_rule_of_a_metric_comes_first_with_its_severity():
+def test_the_rule_of_a_metric_that_blocks_comes_first_with_its_severity():
     rules = [
         rule("weak", "privacy.epsilon", "unsure", "warning"),
         rule("strict", "privacy.epsilon", "fail"),
