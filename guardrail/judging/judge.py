@@ -123,7 +123,7 @@ def _compared(requirement: Requirement, worst: float | None, best: float | None,
         return "fail", worst, f"even the favourable end, {best:.4g}, does not satisfy it" + _threshold(requirement, lenient)
     if worst is None:
         return "unsure", None, "the interval has no end on the unfavourable side"
-    return "unsure", worst, f"the interval reaches {worst:.4g} on the unfavourable side" + _threshold(requirement, strict)
+    return "unsure", worst, "the favourable end of the interval may satisfy it" + _threshold(requirement, strict)
 
 
 def _unusable(finding: Finding, level: float) -> str:

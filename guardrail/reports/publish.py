@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 
 from ..vocabulary.estimate import Estimate
 from ..vocabulary.finding import Finding
@@ -28,6 +29,8 @@ from ..vocabulary.report import Report, RuleOutcome, Verdict
 FEWEST = 30
 _WORDS_BETWEEN = r"(?: (?:of|training|real|synthetic|random|holdout|unseen|\d[\d,]*))*"
 _COUNTED = re.compile(rf"(?<![\d.,\w-])\d[\d,]*\b(?={_WORDS_BETWEEN} (?:rows|records|units|people|persons)\b)")
+_WAIVED = re.compile(r"waived by .*", re.DOTALL)
+_VALUES = re.compile(r"=[^&:]*")  # `sex=female & race=b: rate` belongs to the attribute `sex& race: rate`
 _PRIVATE = ("train", "holdout", "source", "data")
 CAVEAT = (
     "Public: records, extremes, plots of distributions and cells on few records were left out, and numbers rounded outwards to "
@@ -47,7 +50,7 @@ def publish(report: Report) -> Report:
             "rows": {role: _count(rows) for role, rows in report.subject.rows.items()},
         }
     )
-    verdict = _verdict(report.verdict, {found.metric: found for found in findings}) if report.verdict else None
+    verdict = published_verdict(report.verdict, findings) if report.verdict else None
     return report.model_copy(
         update={"audience": "public", "subject": subject, "findings": findings, "verdict": verdict, "caveats": (*report.caveats, CAVEAT)}
     )
@@ -94,7 +97,7 @@ def _large_enough(groups: dict[str, Estimate]) -> dict[str, Estimate]:
     """Groups on enough records; never all but one of an attribute."""
     attributes: dict[str, list[str]] = defaultdict(list)
     for name in groups:
-        attributes[name.partition("=")[0]].append(name)
+        attributes[_VALUES.sub("", name)].append(name)
     kept: set[str] = set()
     for names in attributes.values():
         large = sorted((name for name in names if not _small(groups[name])), key=lambda name: groups[name].n or 0)
@@ -174,9 +177,10 @@ def _whiskers(plot: Whiskers, kept: dict[str, Estimate], own: Estimate) -> Whisk
     )
 
 
-def _verdict(verdict: Verdict, findings: dict[str, Finding]) -> Verdict:
-    """The statuses as they were found on the full numbers, which are shown rounded."""
-    return verdict.model_copy(update={"rules": tuple(_outcome(rule, findings.get(rule.metric)) for rule in verdict.rules)})
+def published_verdict(verdict: Verdict, findings: Sequence[Finding]) -> Verdict:
+    """The statuses as they were found on the full numbers, which are shown as the published `findings` have them."""
+    by_metric = {found.metric: found for found in findings}
+    return verdict.model_copy(update={"rules": tuple(_outcome(rule, by_metric.get(rule.metric)) for rule in verdict.rules)})
 
 
 def _outcome(rule: RuleOutcome, found: Finding | None) -> RuleOutcome:
@@ -184,8 +188,8 @@ def _outcome(rule: RuleOutcome, found: Finding | None) -> RuleOutcome:
         return rule
     upper = rule.require.lstrip().startswith("<")
     end = None if found is None else found.high if upper else found.low
-    waived = rule.note.partition("; waived by ")[2]
-    note = f"waived by {waived}" if waived else "not assessable" if rule.status == "unknown" else ""
+    waived = _WAIVED.search(rule.note)
+    note = waived[0] if waived else "not assessable" if rule.status == "unknown" else ""
     return rule.model_copy(
         update={"observed": found.value if found else None, "judged": None if rule.judged is None else end, "note": note}
     )

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from ..vocabulary.plots import Plot
 from ..vocabulary.report import Report, RuleOutcome, Verdict
 from . import words
-from .strip import strip
+from .strip import beside, strip
 from .svg import draw
 from .text import code, inert, interval, markdown, markdown_lines, number
 
@@ -79,11 +79,12 @@ def _environment(finalize: Callable[[Any], Any]) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(number=_number, moment=_moment, capitalise=lambda text: text[:1].upper() + text[1:])
-    shared = ("question", "by_family", "outcome", "not_passing", "verdict_line")
+    shared = ("question", "by_family", "outcome", "not_passing", "not_passing_of", "waived_in", "verdict_line")
     environment.globals.update({name: getattr(words, name) for name in shared})
     environment.globals.update(
-        interval=interval,
+        interval=lambda *ends: _Number(interval(*ends)),
         rules_on=_rules_on,
+        beside=beside,
         icons=words.ICONS,
         status_words=words.STATUS,
         severity_words=words.SEVERITY,
@@ -124,8 +125,9 @@ def _for_markdown(value: Any) -> Any:
     return Markup(value if isinstance(value, _Number) else markdown(str(value)))  # noqa: S704
 
 
-def _rules_on(metric: str, verdicts: Sequence[Verdict]) -> list[RuleOutcome]:
-    return [rule for verdict in verdicts for rule in verdict.rules if rule.metric == metric]
+def _rules_on(metric: str, verdicts: Sequence[Verdict]) -> list[tuple[str, RuleOutcome]]:
+    """Rules about a metric, each with the policy it belongs to."""
+    return [(verdict.policy, rule) for verdict in verdicts for rule in verdict.rules if rule.metric == metric]
 
 
 @cache

@@ -10,10 +10,11 @@ from markupsafe import Markup
 from ..vocabulary.estimate import Estimate
 from ..vocabulary.finding import Finding
 from ..vocabulary.metrics import METRICS
+from ..vocabulary.requirement import OPERANDS
 from .canvas import Canvas, Scale
 from .text import interval, number
 
-_WIDTH, _ROW, _PAD = 200.0, 13.0, 7.0
+_WIDTH, _ROW, _PAD = 200.0, 20.0, 10.0  # a row is a line of the text beside it
 
 
 def strip(finding: Finding) -> Markup:
@@ -21,8 +22,8 @@ def strip(finding: Finding) -> Markup:
     own = finding.estimate
     if own is None:
         return Markup("")
-    rows = {"": own, **finding.comparisons}
-    height = _PAD + _ROW * len(rows) + 1
+    rows = {"": own, **beside(finding)}
+    height = _ROW * len(rows)
     canvas = Canvas(_WIDTH, height, title=f"{finding.metric}: {number(own.value)}", description=_in_words(finding, own))
     least, most = _domain(finding, rows)
     scale = Scale(least, most, 5, _WIDTH - 5)
@@ -35,6 +36,11 @@ def strip(finding: Finding) -> Markup:
         canvas.line(scale(low), y, scale(high), y, stroke=paint, width=2 if name else 4)
         canvas.dot(scale(estimate.value), y, 3 if name else 4, fill=paint, hollow=bool(name))
     return canvas.markup()
+
+
+def beside(finding: Finding) -> dict[str, Estimate]:
+    """The comparisons on the metric's own scale; an audit may bring others, which stand in the details."""
+    return {name: estimate for name, estimate in finding.comparisons.items() if name in OPERANDS}
 
 
 def _domain(finding: Finding, rows: dict[str, Estimate]) -> tuple[float, float]:
@@ -50,5 +56,5 @@ def _domain(finding: Finding, rows: dict[str, Estimate]) -> tuple[float, float]:
 def _in_words(finding: Finding, own: Estimate) -> str:
     parts = [interval(own.low, own.high, own.value)]
     parts += [f"reference {number(finding.reference)}"] if finding.reference is not None else []
-    parts += [f"{name} {number(other.value)}" for name, other in finding.comparisons.items()]
+    parts += [f"{name} {number(other.value)}" for name, other in beside(finding).items()]
     return "; ".join(parts)

@@ -15,7 +15,7 @@ from .canvas import SERIES, Canvas, Scale
 from .text import interval, number, shortened
 
 WIDTH = 640.0
-_LABELS = 180.0
+_LABELS = 206.0
 _MOST_ROWS = 24
 _MOST_CELLS = 40
 _MOST_POINTS = 200
@@ -60,7 +60,7 @@ def _bars(plot: Bars) -> Markup:
 def _curve(plot: Curve) -> Markup:
     points = [point for line in plot.series.values() for point in line]
     xs, ys = [x for x, _ in points] or [0.0], [y for _, y in points] or [0.0]
-    left, top, side_x, side_y = 56.0, 30.0, 300.0 if plot.diagonal else 520.0, 260.0 if plot.diagonal else 220.0
+    left, top, side_x, side_y = 56.0, 46.0, 300.0 if plot.diagonal else 520.0, 260.0 if plot.diagonal else 220.0
     described = f"{plot.y} over {plot.x}, by {', '.join(plot.series)}" + ("; the dashed diagonal is a coin toss" if plot.diagonal else "")
     canvas = Canvas(left + side_x + 24, top + side_y + 42, title=plot.title, description=described)
     _legend(canvas, plot.series, dashed="coin toss" if plot.diagonal else None)
@@ -77,7 +77,7 @@ def _curve(plot: Curve) -> Markup:
     for value in {min(ys), max(ys)}:
         canvas.text(left - 8, up(value) + 4, number(value), anchor="end", size=11, fill="muted")
     canvas.text(left + side_x / 2, top + side_y + 32, plot.x, anchor="middle", size=11)
-    canvas.text(left + 6, top + 10, plot.y, size=11)
+    canvas.text(left - 8, top - 12, plot.y, size=11)
     return canvas.markup()
 
 

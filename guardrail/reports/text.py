@@ -10,8 +10,9 @@ import math
 import re
 
 _FORMULA = ("=", "+", "-", "@")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#|~&!:@$^])")
-_LEADING = re.compile(r"^(\d+)([.)])|^([-+=])")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~&!@$^]|(?<=\w):(?=\S))")
+"""Markdown's signs, and the colon of what would become a link by itself."""
+_LEADING = re.compile(r"^(\d+)([.)])(?=\s|$)|^([-+=])")
 
 
 def inert(text: str, *, lines: bool = False) -> str:
@@ -27,7 +28,7 @@ def _visible(character: str) -> str:
 
 def markdown(text: str) -> str:
     """One line of text that Markdown renders as it stands: no markup, no HTML, no link, automatic ones included."""
-    escaped = _MARKDOWN.sub(r"\\\1", inert(text).strip())
+    escaped = _MARKDOWN.sub(r"\\\1", re.sub(r"^\s+", " ", inert(text)))
     escaped = escaped.replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
     escaped = re.sub(r"(?i)\bwww\.", lambda match: match[0][:3] + "\\.", escaped)
     return _LEADING.sub(lambda match: f"{match[1]}\\{match[2]}" if match[1] else f"\\{match[3]}", escaped)
@@ -35,7 +36,7 @@ def markdown(text: str) -> str:
 
 def markdown_lines(text: str) -> str:
     """Prose of people: its line breaks stay, everything else as in `markdown`."""
-    return "\n\n".join(markdown(line) for line in text.splitlines() if line.strip())
+    return "\n\n".join(markdown(line.strip()) for line in text.splitlines() if line.strip())
 
 
 def code(text: str) -> str:
@@ -52,6 +53,8 @@ def number(value: float | None) -> str:
         return f"{int(value):,}"
     if size >= 1000:
         return f"{value:,.0f}"
+    if 0.9995 <= size < 1:  # 1.000 would claim certainty
+        return f"{value:.{min(9, math.ceil(-math.log10(1 - size)))}f}"
     if size >= 0.001:
         return f"{value:.{1 if size >= 100 else 2 if size >= 10 else 3}f}"
     if size < 1e-9:

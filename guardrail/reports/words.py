@@ -74,6 +74,15 @@ def not_passing(verdict: Verdict, severity: str | None = None) -> list[RuleOutco
     return sorted(found, key=lambda rule: rank.index(rule.severity))
 
 
+def not_passing_of(verdicts: Iterable[Verdict], severity: str) -> list[tuple[str, RuleOutcome]]:
+    """The same over several policies, each rule with the policy it belongs to."""
+    return [(verdict.policy, rule) for verdict in verdicts for rule in not_passing(verdict, severity)]
+
+
+def waived_in(verdicts: Iterable[Verdict]) -> list[RuleOutcome]:
+    return [rule for verdict in verdicts for rule in verdict.rules if rule.status == "waived"]
+
+
 def verdict_line(verdict: Verdict | None) -> str:
     if verdict is None:
         return "Not judged by any policy"

@@ -24,7 +24,7 @@ OPERANDS: dict[str, str] = {
     "reference": "the reference value",
     "holdout": "real rows the generator never saw",
     "floor": "a model without any dependence between columns",
-    "real": "the same measured on real rows",
+    "real": "real rows",
     "rdp": "Rényi accounting",
 }
 """Comparisons that audits make, in words."""
@@ -64,14 +64,13 @@ class Requirement(Frozen):
         return finding.comparisons.get(self.operand)
 
     def in_words(self) -> str:
-        """`at most the value of real rows the generator never saw, plus 0.01`."""
+        """`at most that of real rows the generator never saw (holdout), plus 0.01`."""
         bound = {"<=": "at most", ">=": "at least", "<": "below", ">": "above"}[self.operator]
         if self.operand is None:
-            return f"{bound} {self.number:g}"
-        meaning = OPERANDS.get(self.operand)
-        base = f"the {self.operand}" + ("" if self.operand == "reference" else f"'s ({meaning})" if meaning else "'s")
-        offset = f", {'plus' if self.number > 0 else 'minus'} {abs(self.number):g}" if self.number else ""
-        return f"{bound} {base}{offset}"
+            return f"{bound} {_plain(self.number)}"
+        named = OPERANDS.get(self.operand, self.operand)
+        base = named if self.operand == "reference" else f"that of {named}" + ("" if self.operand in named else f" ({self.operand})")
+        return f"{bound} {base}" + (f", {'plus' if self.number > 0 else 'minus'} {_plain(abs(self.number))}" if self.number else "")
 
 
 def parse_requirement(text: str) -> Requirement:
@@ -88,6 +87,11 @@ def parse_requirement(text: str) -> Requirement:
     if number in (float("inf"), float("-inf")):
         raise ValueError(f"{text!r}: the number is too large to mean anything")
     return Requirement(operator=match["operator"], operand=match["operand"], number=number)
+
+
+def _plain(number: float) -> str:
+    """0.00001 and not 1e-05: read by people who sign contracts."""
+    return f"{number:g}" if number == 0 or abs(number) >= 1e-3 else f"{number:.10f}".rstrip("0")
 
 
 def known_operand(name: str) -> str | None:
