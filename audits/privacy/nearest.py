@@ -5,8 +5,8 @@ never saw are the control: an honest synthetic row has its nearest neighbour in 
 (Platzer and Reutterer 2021, doi.org/10.3389/fdata.2021.679939). Both sides have the same number of rows, and both make
 the scale of the distance, so that under honesty they are exchangeable and one half is exact.
 
-The rows that are nearest to many synthetic rows make the share less certain than its number of rows suggests; the
-interval is Wilson's at Kish's effective number of nearest records (1965).
+A real row that is nearest to many synthetic rows makes the share less certain than its number of rows suggests: the
+interval knows by how much, from the permutation of the labels 'training' and 'unseen'.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class Nearest:
         rows, train, holdout = len(train), sample_rows(train, n, rng), sample_rows(holdout, n, rng)
         synthetic = sample_rows(synthetic, self.most_synthetic, rng)
         wins, records = _closer_to_train(evidence.schema, train, holdout, synthetic)
-        share = _share(wins, records)
+        share = _share(wins, records, 2 * n)
         groups = {
-            name: _share(wins[mask], records[mask])
+            name: _share(wins[mask], records[mask], 2 * n)
             for name, mask in group_masks(synthetic, evidence.schema, train).items()
             if mask.sum() >= self.fewest
         }
@@ -96,12 +96,17 @@ def _closer_to_train(schema: Schema, train: pd.DataFrame, holdout: pd.DataFrame,
     return wins, np.where(to_train <= to_holdout, member, len(train) + other)
 
 
-def _share(wins: Array, records: Array) -> Estimate:
-    """Wilson at the effective number of rows: those that share their nearest record count together as one."""
-    shared = np.bincount(np.unique(records, return_inverse=True)[1])
-    effective = max(1, int(len(records) ** 2 / (shared**2).sum()))
+def _share(wins: Array, records: Array, candidates: int) -> Estimate:
+    """Wilson at the number of independent rows that would vary as much.
+
+    Under honesty the labels 'training' and 'unseen' of the `candidates` real rows are one random half of them. With c the
+    number of synthetic rows that have a real row for their nearest, the share varies by (sum c^2 - m^2 / candidates) / 4 m^2.
+    """
+    m, shared = len(records), np.unique(records, return_counts=True)[1].astype(float)
+    spread = float((shared**2).sum()) - m**2 / candidates
+    effective = max(1, int(m**2 / max(spread, m)))
     estimate = wilson(min(float(wins.mean()) * effective, effective), effective)
-    return estimate.model_copy(update={"value": float(wins.mean()), "n": len(wins), "method": "wilson at the effective number of rows"})
+    return estimate.model_copy(update={"value": float(wins.mean()), "n": m, "method": "wilson at the effective number of rows"})
 
 
 def _plot(rows: dict[str, Estimate]) -> Whiskers:
