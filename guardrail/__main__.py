@@ -16,16 +16,21 @@ def run(arguments: list[str]) -> int:
     import click
 
     from .cli import cli
-    from .vocabulary.errors import GuardrailError
+    from .vocabulary.errors import GuardrailError, MissingExtra
 
     try:
         result = cli.main(args=arguments, prog_name="guardrail", standalone_mode=False)
     except GuardrailError as fault:
         return _say(str(fault), fault.exit_code)
+    except ModuleNotFoundError as fault:
+        missing = MissingExtra.behind(fault)
+        if missing is None:
+            raise
+        return _say(str(missing), missing.exit_code)
     except click.exceptions.Exit as done:
         return done.exit_code
-    except click.Abort:
-        return _say("interrupted", 130)
+    except click.Abort as stop:
+        return _say(str(stop.__cause__ or "") or "interrupted", 130)
     except click.ClickException as fault:
         return _say(fault.format_message(), 2)
     except KeyboardInterrupt as stop:

@@ -22,6 +22,15 @@ import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
+MODULES_OF_EXTRAS = {
+    "torch": "train",
+    "opacus": "train",
+    "safetensors": "train",
+    "flwr": "federated",
+    "c2pa": "provenance",
+    "streamlit": "dashboard",
+}
+
 
 class GuardrailError(Exception):
     exit_code: ClassVar[int] = 4
@@ -71,6 +80,12 @@ class PrivacyRefused(GuardrailError, ValueError):
 
 class MissingExtra(GuardrailError, ImportError):
     exit_code = 2
+
+    @classmethod
+    def behind(cls, fault: ModuleNotFoundError) -> MissingExtra | None:
+        """The extra that would have brought the module that was not found; None where none would."""
+        extra = MODULES_OF_EXTRAS.get((fault.name or "").partition(".")[0])
+        return cls.named(extra, "this") if extra else None
 
     @classmethod
     def named(cls, extra: str, purpose: str) -> MissingExtra:

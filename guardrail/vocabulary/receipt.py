@@ -32,7 +32,9 @@ class SampledGaussian(Frozen):
     sample_rate: float = Field(gt=0, le=1)
     steps: int = Field(ge=0)
     clip: float = Field(gt=0)
-    normaliser: float = Field(gt=0, description="public expected batch size that divides the noisy sum")
+    normaliser: float | None = Field(
+        default=None, gt=0, description="public expected batch size that divides the noisy sum; null until a record count is measured"
+    )
 
 
 Mechanism = Annotated[GaussianQuery | SampledGaussian, Field(discriminator="kind")]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
+from .errors import ArtifactError
 from .finding import Finding
 from .frozen import Frozen
 
@@ -65,6 +66,13 @@ class Report(Frozen):
     verdict: Verdict | None = None
     caveats: tuple[str, ...] = ()
     """What holds for every number here: what was left out before it was made public."""
+
+    @property
+    def judged(self) -> Verdict:
+        """The verdict of a report that has one."""
+        if self.verdict is None:
+            raise ArtifactError("this report has not been judged; apply a policy with: guardrail judge")
+        return self.verdict
 
     def finding(self, metric: str) -> Finding | None:
         return next((found for found in self.findings if found.metric == metric), None)

@@ -1,0 +1,84 @@
+"""MADE: a masked autoencoder as autoregressive model (Germain et al. 2015, https://arxiv.org/abs/1502.03509) over table columns.
+
+Each column is a choice among its tokens, given the columns before it: p(row) = prod p(column | columns before). One pass
+gives every conditional, so training is one softmax per column. A direct masked connection from inputs to outputs carries
+the pairwise part, hidden layers the rest. The output starts at the log of the one-way marginals, with zero weights: before
+its first step the model is the independent floor, and every step can only have been made to improve on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from guardrail.training.contract import Counts, Generator, Player, Recipe
+from guardrail.training.layers import MaskedLinear
+from guardrail.vocabulary.frozen import Frozen
+from guardrail.vocabulary.spaces import TokenSpace
+
+from .blocks import draw, one_hot, token_losses
+
+
+class MadeOptions(Frozen):
+    hidden: tuple[int, ...] = Field(default=(128,), description="widths of the hidden layers")
+    direct: bool = Field(default=True, description="connect inputs to outputs directly as well")
+
+
+class Made(Generator, Player):
+    space = "tokens"
+    Options = MadeOptions
+    plain = Recipe(epochs=30, sample_rate=0.05, batch_size=512, learning_rate=0.003, average=0.999)
+    private = Recipe(epochs=40, sample_rate=0.1, learning_rate=0.015, clip=3.0, average=0.98)
+
+    def __init__(self, space: TokenSpace, options: MadeOptions) -> None:
+        super().__init__(space, options)
+        self.sizes = space.sizes
+        of_input = torch.arange(len(space.sizes)).repeat_interleave(torch.tensor(space.sizes))  # column of each one-hot entry
+        before, layers = of_input, []
+        for width in options.hidden:
+            degrees = torch.arange(width) % max(1, len(space.sizes) - 1)  # the last column each unit may read
+            layers += [MaskedLinear(degrees[:, None] >= before[None, :]), nn.ReLU()]
+            before = degrees
+        self.hidden = nn.Sequential(*layers)
+        self.output = MaskedLinear(of_input[:, None] > before[None, :])
+        self.direct = MaskedLinear(of_input[:, None] > of_input[None, :], bias=False) if options.direct else None
+        for layer in (self.output, self.direct):
+            if layer is not None:
+                nn.init.zeros_(layer.weight)
+
+    def initialise(self, counts: Counts) -> None:
+        shares = torch.cat([torch.from_numpy(share) for share in counts.one_way()])
+        with torch.no_grad():
+            self.output.bias.copy_(shares.log())
+
+    def players(self) -> Mapping[str, Player]:
+        return {"made": self}
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """(records, sum of sizes) one-hot -> (records, sum of sizes): every column given those before it."""
+        outputs: Tensor = self.output(self.hidden(inputs))
+        if self.direct is not None:
+            outputs = outputs + self.direct(inputs)
+        return outputs
+
+    def losses(self, batch: Tensor) -> Tensor:
+        return token_losses(self.logits(one_hot(batch, self.sizes)), batch, self.sizes)
+
+    @torch.no_grad()
+    def log_likelihood(self, records: Tensor) -> Tensor:
+        return -self.losses(records)
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        device = self.output.weight.device
+        inputs = torch.zeros(n, sum(self.sizes), device=device)
+        columns, start = [], 0
+        for size in self.sizes:
+            tokens = draw(self.logits(inputs)[:, start : start + size], rng)
+            inputs.scatter_(1, start + tokens[:, None], 1.0)
+            columns.append(tokens)
+            start += size
+        return torch.stack(columns, dim=1)  # (n, columns)

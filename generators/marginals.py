@@ -1,0 +1,41 @@
+"""Independent marginals, the floor beside every model: each column by itself, from (noisy) one-way counts.
+
+The Gaussian mechanism on histograms (Dwork and Roth 2014, section 3 and appendix A, https://doi.org/10.1561/0400000042).
+No player, no gradient: under privacy the model is a function of the noisy counts alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from guardrail.training.contract import Counts, Generator, Recipe
+from guardrail.vocabulary.frozen import Frozen
+from guardrail.vocabulary.spaces import TokenSpace
+
+
+class MarginalsOptions(Frozen):
+    pass
+
+
+class Marginals(Generator):
+    space = "tokens"
+    Options = MarginalsOptions
+    plain = private = Recipe(epochs=1, sample_rate=1.0, learning_rate=1.0)
+
+    def __init__(self, space: TokenSpace, options: MarginalsOptions) -> None:
+        super().__init__(space, options)
+        self.sizes = space.sizes
+        self.log_shares = nn.Parameter(torch.zeros(sum(space.sizes)), requires_grad=False)
+
+    def initialise(self, counts: Counts) -> None:
+        shares = torch.cat([torch.from_numpy(share) for share in counts.one_way()])
+        self.log_shares.copy_(shares.log())
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        columns = [torch.multinomial(part.exp(), n, replacement=True, generator=rng) for part in self.log_shares.split(list(self.sizes))]
+        return torch.stack(columns, dim=1)  # (n, columns)
+
+    def log_likelihood(self, records: Tensor) -> Tensor:
+        parts = self.log_shares.split(list(self.sizes))
+        return torch.stack([part[records[:, i]] for i, part in enumerate(parts)]).sum(0)

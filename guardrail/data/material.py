@@ -1,0 +1,67 @@
+"""From a source to the records of a run: schema settled, rows checked, units bounded, source fingerprinted, parts split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ..registry.home import Home
+from ..vocabulary.errors import DataError, SpecError
+from ..vocabulary.frozen import parse
+from ..vocabulary.schema import Schema
+from ..vocabulary.spec import DataSpec
+from .cast import cast
+from .draft import draft_schema, refine
+from .fingerprint import fingerprint
+from .schema_file import load_schema, refuse_missing_schema, require_public
+from .sources import open_source
+from .split import one_row_per_unit, split
+
+
+@dataclass(frozen=True)
+class Material:
+    """The records of a run. They stay in memory: only fingerprints are kept."""
+
+    schema: Schema
+    train: pd.DataFrame
+    holdout: pd.DataFrame | None
+    fingerprint: str
+    """Keyed, of the source before splitting."""
+
+
+def gather(data: DataSpec, *, base: Path, private: bool, seed: int, home: Home) -> Material:
+    """The material of a spec; relative paths are relative to `base`."""
+    source = open_source(data.source, base)
+    schema = load_schema(base / data.schema_) if data.schema_ else source.schema
+    return prepare(source.frame, schema, data, private=private, seed=seed, home=home)
+
+
+def prepare(frame: pd.DataFrame, schema: Schema | None, data: DataSpec, *, private: bool, seed: int, home: Home) -> Material:
+    """The same from a frame. Under privacy nothing of the schema may come from the records."""
+    if private and schema is None:
+        refuse_missing_schema(frame, unit=data.unit or "row")
+    schema = settle(frame, schema, data)
+    if private:
+        require_public(schema)
+    identity = fingerprint(frame, home.key())
+    if schema.unit != "row" and schema.unit not in frame:
+        raise DataError(f"the unit of privacy {schema.unit!r} is not a column of the data: there are {', '.join(map(str, frame.columns))}")
+    if private and schema.unit != "row":
+        frame = one_row_per_unit(frame, schema.unit, seed)
+    train_rows, holdout_rows = split(frame, unit=schema.unit, holdout=data.holdout, seed=seed)
+    train = cast(train_rows, schema, on_error=data.on_error, where=data.source)
+    if train.empty:
+        raise DataError(f"{data.source}: no rows to train on; the table needs at least a few hundred")
+    holdout = None if holdout_rows is None or holdout_rows.empty else cast(holdout_rows, schema, on_error=data.on_error, where=data.source)
+    return Material(schema if private else refine(schema, train), train, holdout, identity)
+
+
+def settle(frame: pd.DataFrame, schema: Schema | None, data: DataSpec) -> Schema:
+    """The schema with the spec's own words about target, sensitive columns and unit; drafted from the data where there is none."""
+    said = {"target": data.target, "sensitive": data.sensitive, "unit": data.unit}
+    if schema is None:
+        return draft_schema(frame, target=data.target, sensitive=data.sensitive or (), unit=data.unit or "row")
+    changes = {key: value for key, value in said.items() if value is not None}
+    return parse(Schema, {**schema.model_dump(), **changes}, where="spec, section data", error=SpecError)

@@ -1,0 +1,67 @@
+"""Evidence of a run: its records gathered again, its samples read as an outsider would, its model and receipt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..data.cast import cast_leniently
+from ..data.material import Material, gather
+from ..data.tables import read_table
+from ..marks.verify import states
+from ..registry.home import Home
+from ..registry.runs import Registry
+from ..training.model import Model, load
+from ..vocabulary.errors import ArtifactError
+from ..vocabulary.evidence import Evidence
+from ..vocabulary.report import Subject
+from .folder import RunFolder
+
+
+def find_run(name: str, home: Home) -> RunFolder:
+    """By id, unique prefix, or path."""
+    path = Path(name)
+    if path.is_dir():
+        return RunFolder.at(path.resolve())
+    return RunFolder.at(Path(Registry(home).find(name).path))
+
+
+def of_run(name: str, *, home: Home | None = None) -> tuple[Evidence, Subject]:
+    """What the audits of a run may look at; refuses when the source is not what it was trained on."""
+    home = home or Home.find()
+    folder = find_run(name, home)
+    spec = folder.spec
+    material = gather(spec.data, base=folder.path, private=spec.privacy is not None, seed=spec.seed, home=home)
+    model = load(folder.path)
+    if material.fingerprint != model.receipt.data:
+        raise ArtifactError(
+            f"{spec.data.source} is not what this run was trained on (fingerprint {material.fingerprint[:24]}… instead of "
+            f"{model.receipt.data[:24]}…), or this is another home: audit with the original file, in the home that trained it"
+        )
+    return assemble(folder, material, model, home=home)
+
+
+def assemble(folder: RunFolder, material: Material, model: Model, *, home: Home) -> tuple[Evidence, Subject]:
+    """The same from what a run still has in memory."""
+    schema = model.codec.schema
+    spec = folder.spec
+    if not folder.samples.is_file():
+        raise ArtifactError(f"{folder.path} has no samples yet; draw them with: guardrail sample {folder.id}")
+    synthetic, valid = cast_leniently(read_table(folder.samples), schema)
+    hashes = {"train": material.fingerprint, **folder.hashes()}
+    evidence = Evidence(
+        schema=schema,
+        train=material.train,
+        holdout=material.holdout,
+        synthetic=synthetic,
+        synthetic_valid=valid,
+        floor=model.sample_floor(len(synthetic), seed=spec.seed),
+        receipt=model.receipt,
+        marks=dict(states([folder.samples], home=home)),
+        log_likelihood=model.log_likelihood if model.has_likelihood else None,
+        hashes=hashes,
+    )
+    rows = {"train": len(material.train), "holdout": 0 if material.holdout is None else len(material.holdout), "synthetic": len(synthetic)}
+    subject = Subject(
+        name=spec.name, family=model.receipt.generator, receipt=hashes["receipt"], target=schema.target, artifacts=hashes, rows=rows
+    )
+    return evidence, subject

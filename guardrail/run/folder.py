@@ -1,0 +1,98 @@
+"""The run folder: `runs/ID/`, made as a whole or not at all."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..vocabulary import documents
+from ..vocabulary.errors import ArtifactError, InputError
+from ..vocabulary.frozen import parse
+from ..vocabulary.receipt import Receipt
+from ..vocabulary.schema import Schema
+from ..vocabulary.spec import Spec
+
+SAMPLES = Path("samples") / "synthetic.parquet"
+
+
+class RunFolder:
+    """Paths and documents of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def at(cls, path: Path) -> RunFolder:
+        if not (path / "spec.yaml").is_file() or not (path / "receipt.json").is_file():
+            raise ArtifactError(f"{path}: not a run folder (spec.yaml and receipt.json are expected in it)")
+        return cls(path)
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def spec(self) -> Spec:
+        file = self.path / "spec.yaml"
+        return parse(Spec, documents.read_yaml(file, error=ArtifactError), where=str(file), error=ArtifactError)
+
+    @property
+    def receipt(self) -> Receipt:
+        file = self.path / "receipt.json"
+        return parse(Receipt, documents.read_json(file, error=ArtifactError), where=str(file), error=ArtifactError)
+
+    @property
+    def schema(self) -> Schema:
+        file = self.path / "schema.json"
+        return parse(Schema, documents.read_json(file, error=ArtifactError), where=str(file), error=ArtifactError)
+
+    @property
+    def samples(self) -> Path:
+        return self.path / SAMPLES
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report"
+
+    def hashes(self) -> dict[str, str]:
+        """sha256 of each artifact that is there, by role."""
+        files = {
+            "spec": "spec.yaml",
+            "schema": "schema.json",
+            "receipt": "receipt.json",
+            "weights": "weights.safetensors",
+            "codec": "codec.json",
+            "synthetic": str(SAMPLES),
+        }
+        return {role: documents.sha256_of_file(self.path / name) for role, name in files.items() if (self.path / name).is_file()}
+
+
+def new_id(name: str, now: dt.datetime | None = None) -> str:
+    """Sorts by time, names the spec, and is unique: `20261123-101502-ab12cd-clinic-visits`."""
+    moment = (now or dt.datetime.now(dt.UTC)).strftime("%Y%m%d-%H%M%S")
+    return f"{moment}-{secrets.token_hex(3)}-{name}"
+
+
+@contextmanager
+def building(final: Path) -> Iterator[Path]:
+    """A temporary sibling of `final` that becomes `final` when the block succeeds, and vanishes when it does not."""
+    if final.exists():
+        raise InputError(f"{final} exists already; name another folder")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = final.parent / f".{final.name[:40]}.{secrets.token_hex(4)}.partial"
+    partial.mkdir()
+    try:
+        yield partial
+        partial.rename(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def document(model: Any) -> Any:
+    """A pydantic model as plain JSON values, with the spec's own key names."""
+    return model.model_dump(mode="json", by_alias=True)

@@ -1,0 +1,214 @@
+"""The chain: spec to card. Each stage adds to the run folder as a whole or not at all, and can be entered by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..data.material import Material, gather
+from ..judging import policies
+from ..judging.judge import judge
+from ..registry.artifacts import Kind
+from ..registry.home import Home
+from ..registry.runs import Registry, read_folder
+from ..reports import publish, write_report
+from ..training.fit import Settings, train
+from ..training.loop import Progress
+from ..training.model import Model, codec_document
+from ..vocabulary import documents
+from ..vocabulary.card import Words
+from ..vocabulary.errors import ArtifactError, SpecError, Unsupported
+from ..vocabulary.frozen import parse
+from ..vocabulary.plugins import resolve
+from ..vocabulary.report import Report, Verdict
+from ..vocabulary.spec import Spec
+from .audit import chosen, report_on
+from .card import read_words, write_run_card
+from .evidence import assemble
+from .folder import RunFolder, building, document, new_id
+from .sample import default_rows, refuse_unavailable_marks, write_samples
+
+ARTIFACTS: dict[str, Kind] = {
+    "spec.yaml": "spec",
+    "schema.json": "schema",
+    "receipt.json": "receipt",
+    "weights.safetensors": "weights",
+    "codec.json": "codec",
+    "metrics.jsonl": "metrics",
+    "report/report.json": "report",
+    "card.json": "card",
+}
+"""What the artifact store keeps of a run: everything but the samples."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told how far a run has come."""
+
+    training: Callable[[Progress], None] = lambda _: None
+    stage: Tell = lambda _: None
+
+
+@dataclass(frozen=True)
+class Order:
+    """A spec with everything it refers to found and checked, before a record is read."""
+
+    spec: Spec
+    base: Path
+    words: Words
+    also: tuple[str, ...] = ()
+    """Policies whose verdicts the card shows beside the spec's own."""
+
+
+@dataclass
+class Run:
+    """A run in memory, stage by stage."""
+
+    folder: RunFolder
+    home: Home
+    spec: Spec
+    words: Words
+    material: Material
+    model: Model
+    also: tuple[str, ...] = ()
+    reported: Report | None = None
+    verdicts: tuple[Verdict, ...] = field(default=())
+
+    @property
+    def report(self) -> Report:
+        if self.reported is None:
+            raise ArtifactError(f"{self.folder.path} has no report yet; make it with: guardrail audit {self.folder.id}")
+        return self.reported
+
+
+def read_order(path: Path) -> Order:
+    """The spec of a file, checked as far as it can be without the records."""
+    spec = parse(Spec, documents.read_yaml(path, error=SpecError), where=str(path), error=SpecError)
+    return check(spec, path.parent)
+
+
+def check(spec: Spec, base: Path, *, words: Words | None = None, also: tuple[str, ...] = ()) -> Order:
+    """Names, policy, options, marks and card file exist and fit: nothing of this may fail after epsilon was spent."""
+    if spec.federation is not None:
+        raise Unsupported("federation: federated training is not available yet; remove the section to train on this machine")
+    kind = resolve("generators", spec.generator.name)
+    parse(kind.Options, spec.generator.options, where=f"generator.options of {spec.generator.name}", error=SpecError)
+    chosen(spec.audit.only, spec.audit.skip)
+    for policy in (spec.policy, *also):
+        policies.load(_beside(policy, base))
+    refuse_unavailable_marks(spec.sample.marks)
+    return Order(spec, base, words or (read_words(base / spec.card) if spec.card else Words()), also)
+
+
+def _beside(policy: str, base: Path) -> str | Path:
+    """A policy file is looked for beside the spec; a bare name is a built-in."""
+    return base / policy if (base / policy).is_file() else policy
+
+
+def run(order: Order, *, home: Home, runs: Path, listener: Listener = Listener()) -> Run:
+    """Train, sample, audit, judge, card."""
+    made = train_run(order, home=home, runs=runs, listener=listener)
+    try:
+        sample_run(made, listener)
+        audit_run(made, listener)
+        card_run(made, listener)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; the trained model and its receipt are kept in {made.folder.path}, what it spent stays spent; "
+            f"go on with: guardrail sample {made.folder.id}"
+        ) from None
+    return made
+
+
+def train_run(order: Order, *, home: Home, runs: Path, listener: Listener = Listener()) -> Run:
+    """The run folder with model and receipt; the audits and the card can follow later."""
+    spec = order.spec
+    listener.stage(f"reading {spec.data.source}")
+    material = gather(spec.data, base=order.base, private=spec.privacy is not None, seed=spec.seed, home=home)
+    settings = Settings(
+        spec.generator, spec.training, spec.privacy, spec.data.holdout, seed=spec.seed, name=spec.name, parent=spec.data.parent
+    )
+    listener.stage(f"training {spec.generator.name} on {len(material.schema.columns)} columns" + _promise(spec))
+    history: list[Progress] = []
+
+    def report(progress: Progress) -> None:
+        history.append(progress)
+        listener.training(progress)
+
+    model = train(material, settings, home=home, report=report)
+    folder = RunFolder(runs / new_id(spec.name))
+    with building(folder.path) as partial:
+        _write_training(partial, _portable(order), model, order.words, history)
+    made = Run(folder, home, spec, order.words, material, model, order.also)
+    _register(made)
+    return made
+
+
+def _promise(spec: Spec) -> str:
+    return f" with epsilon {spec.privacy.epsilon:g} at delta {spec.privacy.delta:g}" if spec.privacy else " without privacy"
+
+
+def _portable(order: Order) -> Spec:
+    """The spec with paths that still hold from inside the run folder."""
+    spec, base = order.spec, order.base.resolve()
+    source = spec.data.source if spec.data.source.startswith("builtin:") else str(base / spec.data.source)
+    data = spec.data.model_copy(update={"source": source, "schema_": str(base / spec.data.schema_) if spec.data.schema_ else None})
+    return spec.model_copy(update={"data": data, "policy": str(_beside(spec.policy, base)), "card": "card.yaml"})
+
+
+def _write_training(partial: Path, spec: Spec, model: Model, words: Words, history: list[Progress]) -> None:
+    documents.write_yaml(partial / "spec.yaml", spec.model_dump(mode="json", by_alias=True, exclude_none=True))
+    documents.write_yaml(partial / "card.yaml", words.model_dump())
+    documents.write_json(partial / "schema.json", document(model.codec.schema))
+    documents.write_json(partial / "codec.json", codec_document(model))
+    documents.write_json(partial / "receipt.json", document(model.receipt))
+    documents.write_atomic(partial / "weights.safetensors", model.weights())
+    lines = [{"step": p.step, "seconds": round(p.seconds, 3), "loss": p.loss, "epsilon": p.epsilon} for p in history]
+    documents.write_atomic(partial / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def sample_run(made: Run, listener: Listener = Listener()) -> None:
+    n = made.spec.sample.n or default_rows(made.model, len(made.material.train))
+    listener.stage(f"sampling {n:,} rows")
+    write_samples(made.folder, made.model, n=n, seed=made.spec.seed, marks=made.spec.sample.marks, home=made.home)
+
+
+def audit_run(made: Run, listener: Listener = Listener()) -> None:
+    """Findings, verdicts and the report directory."""
+    evidence, subject = assemble(made.folder, made.material, made.model, home=made.home)
+    listener.stage("auditing")
+    audit = made.spec.audit
+    report = report_on(
+        evidence, subject, only=audit.only, skip=audit.skip, seed=made.spec.seed, progress=lambda name: listener.stage(f"  {name}")
+    )
+    judged_report, made.verdicts = judged(report, made.folder.spec.policy, made.also)
+    made.reported = publish(judged_report) if audit.audience == "public" else judged_report
+    write_report(made.report, made.folder.report)
+    _register(made)
+
+
+def judged(report: Report, policy: str, also: tuple[str, ...] = ()) -> tuple[Report, tuple[Verdict, ...]]:
+    """The report with the verdict of `policy`, and the verdicts of every policy, that one first."""
+    main = judge(report, policies.load(policy))
+    verdicts = [main, *(judge(report, policies.load(name)) for name in also)]
+    return main, tuple(one.judged for one in verdicts)
+
+
+def card_run(made: Run, listener: Listener = Listener()) -> None:
+    listener.stage("writing the model card")
+    write_run_card(made.folder, made.report, made.verdicts)
+    _register(made)
+
+
+def _register(made: Run) -> None:
+    """The registry's row and its artifacts by content hash; records never enter the store."""
+    registry = Registry(made.home)
+    record = read_folder(made.folder.path)
+    registry.add_run(record.model_copy(update={"verdicts": {verdict.policy: verdict.status for verdict in made.verdicts}}))
+    for file, kind in ARTIFACTS.items():
+        if (made.folder.path / file).is_file():
+            registry.store((made.folder.path / file).read_bytes(), kind, run=record.id)

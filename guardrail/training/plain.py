@@ -1,0 +1,72 @@
+"""Training without privacy: shuffled batches, exact counts, one public seed. Same spec, same machine, same model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..vocabulary.seeds import entropy
+from .contract import Generator, Player, Recipe
+from .loop import Progress, train
+from .strategy import Dataset, Outcome, adam, smoothed_shares
+
+
+class ExactCounts:
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    def one_way(self) -> tuple[np.ndarray, ...]:
+        tokens = self._dataset.tokens
+        return tuple(smoothed_shares(np.bincount(tokens[:, i], minlength=size)) for i, size in enumerate(self._dataset.sizes))
+
+    def total(self) -> float:
+        return float(len(self._dataset.tokens))
+
+
+class PlainTurn:
+    def __init__(self, player: Player, optimizer: torch.optim.Optimizer) -> None:
+        self.player, self.optimizer = player, optimizer
+
+    def step(self, batch: Tensor) -> float | None:
+        self.optimizer.zero_grad()
+        loss = self.player.losses(batch).mean() if self.player.sees_records else None
+        free = self.player.free_loss(len(batch))
+        total = loss if free is None else free if loss is None else loss + free
+        if total is None:
+            return None
+        total.backward()
+        self.optimizer.step()
+        self.player.after_step()
+        return float(total.detach())
+
+
+class Plain:
+    def recipe(self, generator: type[Generator]) -> Recipe:
+        return generator.plain
+
+    def fit(
+        self, generator: Generator, dataset: Dataset, recipe: Recipe, *, seed: int, device: torch.device, report: Callable[[Progress], None]
+    ) -> Outcome:
+        torch.manual_seed(entropy(seed, "training") % 2**63)
+        counts = ExactCounts(dataset)
+        generator.initialise(counts)
+        generator.to(device)
+        rows = len(dataset.records)
+        batch_size = min(math.ceil(recipe.sample_rate * rows), recipe.batch_size or rows)
+        turns = [PlainTurn(player, adam(player, recipe)) for player in generator.players().values()]
+        steps = recipe.epochs * math.ceil(rows / batch_size) if turns else 0
+        if turns:
+            batches = _shuffled(dataset.records.to(device), batch_size, recipe.epochs, entropy(seed, "batches"))
+            train(generator, turns, batches, steps=steps, average=recipe.average, epsilon_after=lambda _: None, report=report)
+        return Outcome(counts, steps, batch_size, recipe.epochs if turns else 1, None, rows)
+
+
+def _shuffled(records: Tensor, batch_size: int, epochs: int, seed: int) -> Iterator[Tensor]:
+    order = torch.Generator().manual_seed(seed % 2**63)
+    for _ in range(epochs):
+        for indices in torch.randperm(len(records), generator=order).split(batch_size):
+            yield records[indices.to(records.device)]

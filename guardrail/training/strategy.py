@@ -1,0 +1,63 @@
+"""What a strategy is given and what it gives back: the seam between how a model is trained and what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..vocabulary.receipt import PrivacyClaim
+from .contract import Counts, Generator, Player, Recipe
+from .loop import Progress
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The training part, encoded."""
+
+    records: Tensor
+    """(records, ...) in the generator's space."""
+    tokens: np.ndarray
+    """(records, columns) int64: what counting queries read."""
+    sizes: tuple[int, ...]
+    """Tokens per column."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the receipt needs to know of a finished training."""
+
+    counts: Counts
+    steps: int
+    batch_size: int
+    epochs: int
+    privacy: PrivacyClaim | None
+    trained_rows: int | None
+
+
+class Strategy(Protocol):
+    """Owns the way from records to weights. `Plain`, `Private`; `Federated` will wrap either."""
+
+    def recipe(self, generator: type[Generator]) -> Recipe:
+        """The family's defaults under this strategy."""
+        ...
+
+    def fit(
+        self, generator: Generator, dataset: Dataset, recipe: Recipe, *, seed: int, device: torch.device, report: Callable[[Progress], None]
+    ) -> Outcome:
+        """Trains in place."""
+        ...
+
+
+def adam(player: Player, recipe: Recipe) -> torch.optim.Optimizer:
+    return torch.optim.Adam(player.parameters(), lr=recipe.learning_rate)
+
+
+def smoothed_shares(counts: np.ndarray) -> np.ndarray:
+    """Counts as shares that sum to 1 and are never 0: noise can make a count negative, and a logarithm follows."""
+    floored = np.maximum(counts, 0.0) + 0.5
+    return np.asarray(floored / floored.sum(), dtype=np.float64)

@@ -1,0 +1,362 @@
+"""The private step against slow truths: a loop of one record at a time, and noise measured from the outside."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from guardrail.training.bookkeeping import supports
+from guardrail.training.contract import Generator, Player, Recipe
+from guardrail.training.layers import MaskedLinear
+from guardrail.training.private import NoisyCounts, Private, PrivateTurn, refuse_mixing_layers
+from guardrail.training.secure import SecureStream, SeededStream
+from guardrail.training.strategy import Dataset
+from guardrail.vocabulary.errors import PrivacyRefused, Unsupported
+from guardrail.vocabulary.receipt import GaussianQuery, Mechanism, SampledGaussian
+from guardrail.vocabulary.spec import PrivacySpec
+
+CLIP = 0.3
+
+
+class Regression(Player):
+    """Linear and masked layers; the loss of a record is its squared error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        mask = torch.tril(torch.ones(5, 4), diagonal=-1)
+        self.layers = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), MaskedLinear(mask), nn.Tanh(), nn.Linear(5, 1, bias=False))
+
+    def losses(self, batch: Tensor) -> Tensor:
+        return (self.layers(batch[:, :4]).squeeze(1) - batch[:, 4]).square()
+
+
+class WithFreeLoss(Regression):
+    asked: list[int]
+
+    def free_loss(self, n: int) -> Tensor:
+        self.asked.append(n)
+        return self.layers[0].bias.sum() * 7.0
+
+
+class ColumnLoss(Regression):
+    def losses(self, batch: Tensor) -> Tensor:
+        return super().losses(batch)[:, None]
+
+
+class Normalised(Player):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+
+    def losses(self, batch: Tensor) -> Tensor:
+        return self.layers(batch).sum(1)
+
+
+def turn_for(player: Player, *, noise: float = 1.0, normaliser: float = 16.0, lr: float = 1.0, source: object = None) -> PrivateTurn:
+    optimizer = torch.optim.SGD(player.parameters(), lr=lr)
+    return PrivateTurn(player, optimizer, clip=CLIP, noise_multiplier=noise, normaliser=normaliser, source=source or SecureStream())
+
+
+def loop_of_one(player: Player, batch: Tensor) -> list[Tensor]:
+    """The slow truth: every record's own gradient, clipped by its own norm, summed."""
+    sums = [torch.zeros_like(p) for p in player.parameters()]
+    for record in batch:
+        gradients = torch.autograd.grad(player.losses(record[None]).sum(), list(player.parameters()))
+        norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+        for total, gradient in zip(sums, gradients, strict=True):
+            total += gradient * min(1.0, CLIP / (norm + 1e-6))
+    return sums
+
+
+@pytest.fixture
+def doubles():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+class Convolution(Player):
+    """Layers that take the two passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 3, 2), nn.GroupNorm(1, 3), nn.Flatten(), nn.Linear(12, 1))
+
+    def losses(self, batch: Tensor) -> Tensor:
+        return self.layers(batch).squeeze(1).square()
+
+
+class Sequence(Player):
+    """A linear layer on several vectors per record: its gradient is a sum of outer products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 3)
+
+    def losses(self, batch: Tensor) -> Tensor:
+        return self.layer(batch[:, :, None]).tanh().sum((1, 2)).square()
+
+
+@pytest.mark.parametrize("kind", [Regression, Convolution, Sequence])
+def test_clipped_sum_equals_the_loop_of_one(kind: type[Player], doubles: None):
+    torch.manual_seed(0)
+    player, batch = kind(), 3 * torch.randn(40, 5)
+    expected = loop_of_one(player, batch)
+    for fast, slow in zip(turn_for(player).clipped_sum(batch), expected, strict=True):
+        assert torch.allclose(fast, slow, atol=1e-12, rtol=1e-10)
+
+
+def test_one_pass_and_two_passes_agree(doubles: None):
+    torch.manual_seed(0)
+    player, batch = Regression(), torch.randn(30, 5)
+    turn = turn_for(player)
+    one = turn.clipped_sum(batch)
+    assert turn._one_pass
+    turn._one_pass = False
+    for a, b in zip(one, turn.clipped_sum(batch), strict=True):
+        assert torch.allclose(a, b, atol=1e-12)
+
+
+def test_only_players_made_of_linear_layers_take_one_pass():
+    assert supports(Regression()) and not supports(Convolution())
+    tied = Regression()
+    tied.layers[4].weight = nn.Parameter(tied.layers[2].weight[:1].detach())
+    tied.extra = nn.Linear(4, 4)
+    tied.extra.weight = tied.layers[0].weight
+    assert not supports(tied)
+
+
+def test_clipped_sum_does_not_depend_on_the_physical_batch(doubles: None, monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(0)
+    player, batch = Regression(), torch.randn(40, 5)
+    turn = turn_for(player)
+    whole = turn.clipped_sum(batch)
+    monkeypatch.setattr("guardrail.training.private.PHYSICAL_BATCH", 7)
+    for one, other in zip(whole, turn.clipped_sum(batch), strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
+def test_adding_a_record_moves_the_sum_by_at_most_the_clip(doubles: None):
+    torch.manual_seed(1)
+    player = Regression()
+    turn, batch = turn_for(player), torch.randn(20, 5)
+    for scale in (1.0, 1e3, 1e6):
+        outlier = scale * torch.randn(1, 5)
+        before, after = turn.clipped_sum(batch), turn.clipped_sum(torch.cat([batch, outlier]))
+        moved = math.sqrt(sum(float((a - b).square().sum()) for a, b in zip(after, before, strict=True)))
+        assert moved <= CLIP * (1 + 1e-9)
+
+
+def test_noise_has_the_promised_deviation_and_the_public_normaliser(doubles: None):
+    player, batch = Regression(), torch.zeros(0, 5)
+    turn = turn_for(player, noise=2.0, normaliser=10.0)
+    moves = []
+    for _ in range(800):
+        before = [p.detach().clone() for p in player.parameters()]
+        turn.step(batch)
+        moves.append(torch.cat([(p - b).flatten() for p, b in zip(player.parameters(), before, strict=True)]).detach())
+    deviation = torch.stack(moves).std(0)
+    assert torch.all((deviation / (2.0 * CLIP / 10.0) - 1).abs() < 0.2)
+    assert abs(float(torch.stack(moves).std()) / (2.0 * CLIP / 10.0) - 1) < 0.02
+
+
+def test_an_empty_batch_still_takes_a_noisy_step():
+    player = Regression()
+    before = [p.detach().clone() for p in player.parameters()]
+    turn_for(player).step(torch.zeros(0, 5))
+    assert all(not torch.equal(p, b) for p, b in zip(player.parameters(), before, strict=True))
+
+
+def test_without_noise_to_speak_of_the_step_goes_down_the_gradient():
+    torch.manual_seed(3)
+    player, batch = Regression(), torch.randn(64, 5)
+    turn = turn_for(player, noise=1e-9, normaliser=64.0, lr=0.2)
+    before = player.losses(batch).mean().item()
+    for _ in range(20):
+        turn.step(batch)
+    assert player.losses(batch).mean().item() < before
+
+
+def test_a_loss_of_the_wrong_shape_is_refused_before_it_can_broadcast():
+    with pytest.raises(Unsupported, match=r"must be \(6,\)"):
+        turn_for(ColumnLoss()).step(torch.randn(6, 5))
+
+
+def test_batch_norm_is_refused():
+    with pytest.raises(Unsupported, match="BatchNorm"):
+        refuse_mixing_layers(Normalised())
+
+
+def test_a_record_without_a_finite_gradient_contributes_nothing_and_poisons_nobody(doubles: None):
+    torch.manual_seed(2)
+    player, batch = Regression(), torch.randn(12, 5)
+    broken = batch.clone()
+    broken[4, 4] = torch.nan
+    turn = turn_for(player)
+    with pytest.warns(RuntimeWarning, match="not finite"):
+        found = turn.clipped_sum(broken)
+    expected = turn.clipped_sum(torch.cat([batch[:4], batch[5:]]))
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(found, expected, strict=True))
+
+
+def test_the_free_part_of_a_loss_is_neither_clipped_nor_told_the_secret_batch_size(doubles: None):
+    player = WithFreeLoss()
+    player.asked = []
+    turn = turn_for(player, noise=1e-9, normaliser=32.0)
+    before = player.layers[0].bias.detach().clone()
+    turn.step(torch.zeros(0, 5))
+    assert player.asked == [32]
+    assert torch.allclose(before - player.layers[0].bias, torch.full((4,), 7.0), atol=1e-6)
+
+
+def test_noisy_counts_have_the_noise_of_their_sensitivity():
+    tokens = np.stack([np.arange(3000) % 100, np.arange(3000) % 60, np.arange(3000) % 50, np.arange(3000) % 40], axis=1)
+    dataset = Dataset(torch.from_numpy(tokens), tokens, (100, 60, 50, 40))
+    errors = []
+    for _ in range(60):
+        noisy = NoisyCounts(dataset, noise_multiplier=5.0, source=SecureStream())
+        errors += [count - 3000 / len(count) for count in noisy._counts]
+    assert abs(np.concatenate(errors).std() / (5.0 * math.sqrt(4)) - 1) < 0.05
+
+
+def test_noisy_counts_are_drawn_once():
+    tokens = np.zeros((100, 1), dtype=np.int64)
+    noisy = NoisyCounts(Dataset(torch.from_numpy(tokens), tokens, (5,)), noise_multiplier=3.0, source=SecureStream())
+    assert all(np.array_equal(a, b) for a, b in zip(noisy.one_way(), noisy.one_way(), strict=True))
+    assert noisy.total() == noisy.total()
+
+
+class Bookkeeping:
+    """Records what was reserved, and when."""
+
+    def __init__(self) -> None:
+        self.reserved: tuple[Mechanism, ...] | None = None
+
+    def reserve(self, mechanisms: tuple[Mechanism, ...]) -> None:
+        self.reserved = mechanisms
+
+
+class Tiny(Generator, Regression):
+    space = "vector"
+    plain = private = Recipe(epochs=2, sample_rate=0.25, learning_rate=0.01, clip=CLIP)
+
+    def __init__(self) -> None:
+        Regression.__init__(self)
+
+    def players(self) -> dict[str, Player]:
+        return {"tiny": self}
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        raise NotImplementedError
+
+
+def strategy(spending: Bookkeeping, *, records: int | None = None, **privacy: object) -> Private:
+    spec = PrivacySpec.model_validate({"epsilon": 2.0, **privacy})
+    return Private(spec, holdout=0.0, schema_sources={}, unit="row", records=records, spending=spending)
+
+
+def dataset(rows: int = 400) -> Dataset:
+    rng = np.random.default_rng(0)
+    return Dataset(torch.from_numpy(rng.normal(size=(rows, 5)).astype(np.float32)), rng.integers(0, 3, (rows, 2)), (3, 3))
+
+
+def fitted(spending: Bookkeeping, data: Dataset, recipe: Recipe = Tiny.private, **settings: object):
+    return strategy(spending, **settings).fit(Tiny(), data, recipe, seed=0, device=torch.device("cpu"), report=lambda _: None)  # type: ignore[arg-type]
+
+
+def test_the_claim_is_what_was_reserved_and_at_most_what_was_asked():
+    spending = Bookkeeping()
+    claim = fitted(spending, dataset()).privacy
+    assert claim is not None and spending.reserved is not None
+    assert 1.95 <= claim.epsilon <= 2.0 <= claim.epsilon_rdp
+    for reserved, claimed in zip(spending.reserved, claim.mechanisms, strict=True):
+        assert reserved.model_dump(exclude={"normaliser"}) == claimed.model_dump(exclude={"normaliser"})
+
+
+def test_the_plan_does_not_depend_on_the_secret_record_count():
+    plans = []
+    for rows in (50, 400):
+        spending = Bookkeeping()
+        fitted(spending, dataset(rows))
+        plans.append(spending.reserved)
+    assert plans[0] == plans[1]
+
+
+def test_without_a_public_count_the_normaliser_rests_on_a_noisy_one():
+    claim = fitted(Bookkeeping(), dataset(400)).privacy
+    assert claim is not None and claim.records_source == "measured under DP"
+    gradients = claim.mechanisms[1]
+    assert isinstance(gradients, SampledGaussian) and gradients.normaliser == pytest.approx(0.25 * claim.records_public)
+    assert claim.records_public != 400 and abs(claim.records_public - 400) < 200
+
+
+def test_a_declared_count_is_used_as_it_stands():
+    claim = fitted(Bookkeeping(), dataset(400), records=1000).privacy
+    assert claim is not None and claim.records_source == "declared public" and claim.records_public == 1000
+
+
+def test_a_batch_size_needs_a_public_count():
+    recipe = Tiny.private.model_copy(update={"batch_size": 32})
+    with pytest.raises(PrivacyRefused, match="records: <public size"):
+        fitted(Bookkeeping(), dataset(), recipe)
+    claim = fitted(Bookkeeping(), dataset(), recipe, records=320).privacy
+    assert claim is not None and isinstance(claim.mechanisms[1], SampledGaussian) and claim.mechanisms[1].sample_rate == 0.1
+
+
+def test_delta_must_be_below_one_over_the_records():
+    with pytest.raises(PrivacyRefused, match="1/records"):
+        strategy(Bookkeeping(), records=100, delta=0.01)
+
+
+def test_a_refused_reservation_leaves_the_records_unread():
+    class Refusing(Bookkeeping):
+        def reserve(self, mechanisms: tuple[Mechanism, ...]) -> None:
+            raise PermissionError("no budget")
+
+    unread = Dataset(torch.zeros(1, 5), np.full((10, 2), 99), (3, 3))  # tokens beyond their sizes: counting them would raise
+    with pytest.raises(PermissionError):
+        fitted(Refusing(), unread)
+
+
+def test_seeded_noise_claims_nothing_and_secure_noise_does():
+    assert not fitted(Bookkeeping(), dataset(), noise="seeded").privacy.valid  # type: ignore[union-attr]
+    assert fitted(Bookkeeping(), dataset()).privacy.valid  # type: ignore[union-attr]
+
+
+def test_two_secure_runs_of_one_seed_differ_and_two_seeded_runs_do_not():
+    def weights(noise: str) -> Tensor:
+        torch.manual_seed(0)
+        model = Tiny()
+        strategy(Bookkeeping(), noise=noise).fit(model, dataset(), Tiny.private, seed=0, device=torch.device("cpu"), report=lambda _: None)
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    assert torch.equal(weights("seeded"), weights("seeded"))
+    assert not torch.equal(weights("secure"), weights("secure"))
+
+
+def test_a_closed_form_generator_spends_everything_on_counts():
+    spending = Bookkeeping()
+    plan = strategy(spending).plan(15, {}, 1.0, 0.1, 0)
+    assert len(plan) == 1 and isinstance(plan[0], GaussianQuery) and plan[0].sensitivity == pytest.approx(math.sqrt(15))
+
+
+def test_no_loss_is_reported_under_privacy():
+    seen = []
+    strategy(Bookkeeping()).fit(Tiny(), dataset(), Tiny.private, seed=0, device=torch.device("cpu"), report=seen.append)
+    assert seen and all(progress.loss is None for progress in seen)
+    metered = [progress.epsilon for progress in seen if progress.epsilon is not None]
+    assert metered == sorted(metered) and metered[-1] <= 2.0
+
+
+def test_schema_epsilon_is_refused_by_name():
+    with pytest.raises(Unsupported, match="schema_epsilon"):
+        strategy(Bookkeeping(), schema_epsilon=0.5)
+
+
+def test_seeded_streams_serve_tests_only():
+    assert isinstance(strategy(Bookkeeping(), noise="seeded")._source(0), SeededStream)
+    assert isinstance(strategy(Bookkeeping())._source(0), SecureStream)
