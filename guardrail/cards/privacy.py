@@ -70,7 +70,8 @@ def _claimed(claim: PrivacyClaim) -> PrivacyMeaning:
 def _statement(claim: PrivacyClaim) -> str:
     who = "one row" if claim.unit == "row" else f"everything of one {claim.unit} (at most {claim.rows_per_unit} rows)"
     return (
-        f"The model and everything drawn from it are differentially private with epsilon {claim.epsilon:.3g} at delta {number(claim.delta)}. "
+        "The model and everything drawn from it are differentially private with "
+        f"epsilon {claim.epsilon:.3g} at delta {number(claim.delta)}. "
         f"Protected is {who}; neighbouring data sets: {claim.relation}."
     )
 

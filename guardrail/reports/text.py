@@ -54,8 +54,8 @@ def number(value: float | None) -> str:
     if size >= 1000:
         return f"{value:,.0f}"
     if 0.9995 <= size < 1:  # 1.000 would claim certainty
-        return f"{value:.{min(9, math.ceil(-math.log10(1 - size)))}f}"
-    if size >= 0.001:
+        return f"{value:.{min(9, math.ceil(-math.log10(1 - size)))}f}".rstrip("0")
+    if size >= 0.01:
         return f"{value:.{1 if size >= 100 else 2 if size >= 10 else 3}f}"
     if size < 1e-9:
         return f"{value:.2g}"

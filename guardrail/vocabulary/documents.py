@@ -59,6 +59,8 @@ def read_text(path: Path, *, error: type[InputError] = InputError) -> str:
 
 
 def parse_yaml(text: str, *, where: str, error: type[InputError] = InputError) -> Any:
+    if re.search(r"\\u[dD][89a-fA-F]", text):
+        raise error(f"{where}: not valid YAML: \\ud800 and its like are no characters")
     loader = _Yaml(text)
     try:
         return loader.get_single_data()
@@ -78,7 +80,10 @@ def read_json(path: Path, *, error: type[InputError] = InputError) -> Any:
 
 def parse_json(text: str, *, where: str, error: type[InputError] = InputError) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        if "\\u" in text:  # half a surrogate pair can be read, and never be written again
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except RecursionError:
         raise error(f"{where}: JSON nested too deeply") from None
     except ValueError as fault:
