@@ -5,6 +5,7 @@ import datetime as dt
 import pytest
 
 from guardrail.registry.home import Home
+from guardrail.reports.directory import report_json
 from guardrail.vocabulary.documents import dump_yaml, sha256_of, write_atomic, write_json
 from guardrail.vocabulary.estimate import Estimate
 from guardrail.vocabulary.finding import Finding
@@ -135,7 +136,8 @@ def make_run(tmp_path):
         Spec.model_validate({"name": spec, "data": {"source": "visits.csv"}})
         write_atomic(path / "spec.yaml", dump_yaml({"name": spec, "data": {"source": "visits.csv"}}))
         write_json(path / "receipt.json", receipt(private=private, noise=noise).model_dump(mode="json"))
-        write_json(path / "report" / "report.json", report(**words).model_dump(mode="json"))
+        write_atomic(path / "samples" / "synthetic.parquet", b"rows")
+        write_atomic(path / "report" / "report.json", report_json(report(**words)))
         return path
 
     return build

@@ -63,7 +63,7 @@ class Registry:
     def runs(self) -> tuple[RunRecord, ...]:
         """Newest first."""
         with self._database.transaction() as session:
-            return tuple(_record(row) for row in session.scalars(select(RunRow).order_by(RunRow.created.desc(), RunRow.id)))
+            return tuple(_record(row) for row in session.scalars(select(RunRow).order_by(RunRow.created.desc(), RunRow.id.desc())))
 
     def get(self, run: str) -> RunRecord:
         """By its whole id; no path is ever looked at."""
@@ -80,7 +80,7 @@ class Registry:
             return matching[0]
         if matching:
             raise UnknownName(
-                f"{_shown(run)} begins {len(matching)} runs: {', '.join(record.id for record in matching[:5])}; type more of one"
+                f"{_shown(run)} begins {len(matching)} runs: {', '.join(sorted(record.id for record in matching)[:5])}; type more of one"
             )
         folder = _folder(run)
         if folder is None:

@@ -20,7 +20,7 @@ def test_runs_are_listed_with_cost_and_verdict(own_home, make_run, capsys):
     out = capsys.readouterr().out
     assert "2.97" in out and "no claim" in out and out.count("release: fail") == 2
     assert run(["runs", "--json"]) == 0
-    assert [one["epsilon"] for one in json.loads(capsys.readouterr().out)["runs"]] == [2.97, None]
+    assert [one["epsilon"] for one in json.loads(capsys.readouterr().out)["runs"]] == [None, 2.97]
 
 
 def test_hostile_names_do_not_reach_the_terminal(own_home, capsys):
