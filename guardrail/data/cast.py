@@ -47,16 +47,17 @@ def cast(frame: pd.DataFrame, schema: Schema, *, on_error: OnError = "fail", whe
         on_error: what becomes of rows that contradict the schema: `fail` stops, `skip` leaves them out, `clip` moves
             each value to the nearest allowed one (or to missing, where the column may be) and stops where there is none.
     """
+    return cast_rows(frame, schema, on_error=on_error, where=where)[0]
+
+
+def cast_rows(frame: pd.DataFrame, schema: Schema, *, on_error: OnError = "fail", where: str = "data") -> tuple[pd.DataFrame, np.ndarray]:
+    """The same, and (rows,) bool: which rows of `frame` it has, in their order."""
     read = _read(frame, schema, where)
-    faults = read.faults()
+    kept = ~read.faults()
     if on_error == "skip":
-        return read.frame()[~faults].reset_index(drop=True)
-    if on_error == "clip":
-        _refuse(read, where, beyond_clipping=True)
-        return read.frame(clipped=True)
-    if faults.any():
-        _refuse(read, where)
-    return read.frame()
+        return read.frame()[kept].reset_index(drop=True), kept
+    _refuse(read, where, beyond_clipping=on_error == "clip")
+    return read.frame(clipped=on_error == "clip"), np.ones(len(frame), dtype=bool)
 
 
 def cast_leniently(frame: pd.DataFrame, schema: Schema, *, where: str = "data") -> tuple[pd.DataFrame, np.ndarray]:

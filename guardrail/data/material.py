@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..registry.home import Home
@@ -12,12 +13,12 @@ from ..vocabulary.errors import DataError, SpecError
 from ..vocabulary.frozen import parse
 from ..vocabulary.schema import Schema
 from ..vocabulary.spec import DataSpec
-from .cast import cast
+from .cast import cast_rows
 from .draft import draft_schema, refine
 from .fingerprint import fingerprint
 from .schema_file import load_schema, refuse_missing_schema, require_public
 from .sources import open_source
-from .split import one_row_per_unit, split
+from .split import held_out, speaks_for_its_unit
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,14 @@ def prepare(frame: pd.DataFrame, schema: Schema | None, data: DataSpec, *, priva
     identity = fingerprint(frame, home.key())
     if schema.unit != "row" and schema.unit not in frame:
         raise DataError(f"the unit of privacy {schema.unit!r} is not a column of the data: there are {', '.join(map(str, frame.columns))}")
-    if private and schema.unit != "row":
-        frame = one_row_per_unit(frame, schema.unit, seed)
-    train_rows, holdout_rows = split(frame, unit=schema.unit, holdout=data.holdout, seed=seed)
-    train = cast(train_rows, schema, on_error=data.on_error, where=data.source)
+    # Cast before the parts are taken, so that a fault is named by its row in the source; who goes where is told by the raw rows.
+    records, kept = cast_rows(frame, schema, on_error=data.on_error, where=data.source)
+    counted = speaks_for_its_unit(frame, schema.unit, seed) if private and schema.unit != "row" else np.ones(len(frame), dtype=bool)
+    held = held_out(frame, unit=schema.unit, holdout=data.holdout, seed=seed)
+    train, holdout = (records[(counted & part)[kept]].reset_index(drop=True) for part in (~held, held))
     if train.empty:
         raise DataError(f"{data.source}: no rows to train on; the table needs at least a few hundred")
-    holdout = None if holdout_rows is None or holdout_rows.empty else cast(holdout_rows, schema, on_error=data.on_error, where=data.source)
-    return Material(schema if private else refine(schema, train), train, holdout, identity)
+    return Material(schema if private else refine(schema, train), train, None if holdout.empty else holdout, identity)
 
 
 def settle(frame: pd.DataFrame, schema: Schema | None, data: DataSpec) -> Schema:

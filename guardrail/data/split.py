@@ -18,31 +18,27 @@ from ..vocabulary.seeds import entropy
 from .canonical import row_digests
 
 
-def split(frame: pd.DataFrame, *, unit: str, holdout: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """`frame` as train and holdout; no holdout where `holdout` is 0 or no unit fell into it."""
+def held_out(frame: pd.DataFrame, *, unit: str, holdout: float, seed: int) -> np.ndarray:
+    """(rows,) bool: which rows are kept from training; none where `holdout` is 0."""
     if holdout <= 0:
-        return frame.reset_index(drop=True), None
+        return np.zeros(len(frame), dtype=bool)
     key = _key(seed, "split")
-    names = row_digests(frame, key) if unit == "row" else _units(frame, unit, key)
-    kept = np.array(
-        [int.from_bytes(name[:8], "big") >= holdout * 2**64 for name in (_numbered(names) if unit == "row" else names)], dtype=bool
-    )
-    train, rest = frame[kept].reset_index(drop=True), frame[~kept].reset_index(drop=True)
-    return train, rest if len(rest) else None
+    names = _numbered(row_digests(frame, key)) if unit == "row" else _units(frame, unit, key)
+    return np.array([int.from_bytes(name[:8], "big") < holdout * 2**64 for name in names], dtype=bool)
 
 
-def one_row_per_unit(frame: pd.DataFrame, unit: str, seed: int) -> pd.DataFrame:
-    """One row of every unit, the one whose keyed hash is smallest: a choice that depends on that unit's rows only.
+def speaks_for_its_unit(frame: pd.DataFrame, unit: str, seed: int) -> np.ndarray:
+    """(rows,) bool: one row of every unit, the one whose keyed hash is smallest: a choice that depends on that unit's rows only.
 
     A guarantee per row of the result is then one per unit of the source.
     """
-    if unit == "row":
-        return frame
     key = _key(seed, "one row per unit")
     best: dict[bytes, tuple[bytes, int]] = {}
     for position, (name, row) in enumerate(zip(_units(frame, unit, key), row_digests(frame, key), strict=True)):
         best[name] = min(best.get(name, (row, position)), (row, position))
-    return frame.iloc[sorted(position for _, position in best.values())].reset_index(drop=True)
+    taken = np.zeros(len(frame), dtype=bool)
+    taken[[position for _, position in best.values()]] = True
+    return taken
 
 
 def _key(seed: int, purpose: str) -> bytes:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from guardrail.data.split import one_row_per_unit, split
+from guardrail.data.split import held_out, speaks_for_its_unit
 from guardrail.vocabulary.errors import DataError
 
 
@@ -15,15 +15,24 @@ def rows(n: int) -> pd.DataFrame:
     return pd.DataFrame({"who": rng.integers(0, n // 4, n), "x": rng.random(n), "word": rng.choice(["a", "b"], n)})
 
 
-def contents(frame: pd.DataFrame | None) -> set[tuple[object, ...]]:
-    return set() if frame is None else set(frame.itertuples(index=False, name=None))
+def split(frame: pd.DataFrame, *, unit: str, holdout: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    held = held_out(frame, unit=unit, holdout=holdout, seed=seed)
+    return frame[~held], frame[held]
+
+
+def one_row_per_unit(frame: pd.DataFrame, unit: str, seed: int) -> pd.DataFrame:
+    return frame[speaks_for_its_unit(frame, unit, seed)]
+
+
+def contents(frame: pd.DataFrame) -> set[tuple[object, ...]]:
+    return set(frame.itertuples(index=False, name=None))
 
 
 @pytest.mark.parametrize("unit", ["row", "who"])
 def test_every_row_is_in_one_part_and_the_share_is_about_the_one_asked(unit: str) -> None:
     frame = rows(4000)
     train, holdout = split(frame, unit=unit, holdout=0.2, seed=1)
-    assert holdout is not None and len(train) + len(holdout) == 4000
+    assert len(train) + len(holdout) == 4000
     assert not contents(train) & contents(holdout)
     spread = 5 * (0.16 / (4000 if unit == "row" else 1000)) ** 0.5 * (1 if unit == "row" else 1.2)
     assert abs(len(holdout) / 4000 - 0.2) < spread
@@ -31,7 +40,7 @@ def test_every_row_is_in_one_part_and_the_share_is_about_the_one_asked(unit: str
 
 def test_nobody_is_in_both_parts() -> None:
     train, holdout = split(rows(2000), unit="who", holdout=0.3, seed=1)
-    assert holdout is not None and not set(train["who"]) & set(holdout["who"])
+    assert not set(train["who"]) & set(holdout["who"])
 
 
 @pytest.mark.parametrize("unit", ["row", "who"])
@@ -60,9 +69,9 @@ def test_order_and_index_do_not_matter_and_the_seed_does() -> None:
     assert contents(first) == contents(shuffled) != contents(other)
 
 
-def test_no_holdout_asked_or_fallen_is_none_and_not_an_empty_table() -> None:
-    assert split(rows(8), unit="row", holdout=0, seed=1)[1] is None
-    assert split(rows(8).iloc[:0], unit="row", holdout=0.5, seed=1)[1] is None
+def test_no_holdout_asked_is_none_kept_and_no_rows_are_no_error() -> None:
+    assert not held_out(rows(8), unit="row", holdout=0, seed=1).any()
+    assert len(held_out(rows(8).iloc[:0], unit="row", holdout=0.5, seed=1)) == 0
 
 
 def test_a_missing_unit_is_an_error_that_names_the_row() -> None:
@@ -82,4 +91,3 @@ def test_one_row_of_every_unit_is_kept_and_the_choice_is_that_units_own() -> Non
         without = one_row_per_unit(frame[frame["who"] != someone].sample(frac=1, random_state=1), "who", 1)
         assert contents(without) == contents(kept[kept["who"] != someone])
     assert contents(one_row_per_unit(frame, "who", 2)) != contents(kept)
-    assert len(one_row_per_unit(frame, "row", 1)) == 600
