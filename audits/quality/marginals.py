@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from guardrail.audits.quality.variation import COMPARED, Similarities, Tables, common_tables, similarities, too_small
+from guardrail.audits.quality.variation import COMPARED, Tables, common_tables, similarities, too_small
 from guardrail.vocabulary.estimate import Estimate
 from guardrail.vocabulary.evidence import Evidence, Need
 from guardrail.vocabulary.finding import Finding
@@ -24,8 +24,8 @@ CAVEATS = (
 class Marginals:
     """Does each column look like the training data's?
 
-    1: every column has the training data's shares. The reference: what a holdout of the same size reaches, the best that
-    honest rows can do. 0: no value of any column in common.
+    1: every column has the training data's shares. The reference: what a holdout of the same size (or, where it is smaller,
+    two resamples of train) reaches, the best that honest rows can do. 0: no value of any column in common.
     """
 
     name: ClassVar[str] = "marginals"
@@ -41,10 +41,11 @@ class Marginals:
         if reason := too_small(evidence):
             return (Finding.not_assessable(METRIC, reason),)
         tables = common_tables(evidence, rng, self.most_rows)
-        found = {role: _compare(tables, role) for role in tables.roles if role != "train"}
+        sizes = tables.binned.sizes
+        found = {role: similarities(zip(a.T, b.T, sizes, strict=True), len(a)) for role, (a, b) in tables.compared.items()}
         columns = {name: found["synthetic"].mean([j]) for j, name in enumerate(tables.binned.names)}
         comparisons = {role: found[role].mean() for role in COMPARED if role in found}
-        reference = comparisons["holdout"].value if "holdout" in comparisons else None
+        reference = tables.reference(comparisons)
         return (
             Finding.measured(
                 METRIC,
@@ -58,10 +59,6 @@ class Marginals:
                 caveats=(*CAVEATS, *tables.caveats),
             ),
         )
-
-
-def _compare(tables: Tables, role: str) -> Similarities:
-    return similarities(zip(tables.of(role).T, tables.of("train").T, tables.binned.sizes, strict=True), tables.n)
 
 
 def _overview(columns: dict[str, Estimate], reference: float | None) -> Whiskers:

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from guardrail.audits.quality.variation import COMPARED, Similarities, Tables, common_tables, similarities, too_small
+from guardrail.audits.quality.variation import COMPARED, Similarities, common_tables, similarities, too_small
+from guardrail.audits.views import Codes
 from guardrail.vocabulary.evidence import Evidence, Need
 from guardrail.vocabulary.finding import Finding
 from guardrail.vocabulary.plots import Heatmap
@@ -28,7 +29,7 @@ class Pairs:
     """Does each pair of columns look like the training data's?
 
     1: every pair of columns has the training data's table of shares. The reference: what a holdout of the same size
-    reaches. The floor: columns without any dependence. 0: no combination in common.
+    (or, from a small one, two resamples of train) reaches. The floor: columns without any dependence. 0: nothing in common.
     """
 
     name: ClassVar[str] = "pairs"
@@ -47,7 +48,7 @@ class Pairs:
             return (Finding.not_assessable(METRIC, reason),)
         tables = common_tables(evidence, rng, self.most_rows)
         pairs, part = self._chosen(len(tables.binned.names), rng)
-        found = {role: _compare(tables, role, pairs) for role in tables.roles if role != "train"}
+        found = {role: _compare(tables.binned.sizes, a, b, pairs) for role, (a, b) in tables.compared.items()}
         comparisons = {role: found[role].mean() for role in COMPARED if role in found}
         of_column = {j: [i for i, pair in enumerate(pairs) if j in pair] for j in range(len(tables.binned.names))}
         return (
@@ -56,7 +57,7 @@ class Pairs:
                 found["synthetic"].mean(),
                 estimand=f"1 - total variation distance between synthetic and train, mean over {len(pairs)} pairs of columns, "
                 f"at {tables.n} rows a side",
-                reference=comparisons["holdout"].value if "holdout" in comparisons else None,
+                reference=tables.reference(comparisons),
                 comparisons=comparisons,
                 groups={tables.binned.names[j]: found["synthetic"].mean(own) for j, own in of_column.items() if own},
                 plots=(_heatmap(tables.binned.names, pairs, found["synthetic"]),),
@@ -72,9 +73,8 @@ class Pairs:
         return [pairs[i] for i in kept], (f"a random {self.most_pairs} of the {len(pairs)} pairs were compared",)
 
 
-def _compare(tables: Tables, role: str, pairs: Sequence[Pair]) -> Similarities:
-    sizes, a, b = tables.binned.sizes, tables.of(role), tables.of("train")
-    return similarities(((a[:, i] * sizes[j] + a[:, j], b[:, i] * sizes[j] + b[:, j], sizes[i] * sizes[j]) for i, j in pairs), tables.n)
+def _compare(sizes: Sequence[int], a: Codes, b: Codes, pairs: Sequence[Pair]) -> Similarities:
+    return similarities(((a[:, i] * sizes[j] + a[:, j], b[:, i] * sizes[j] + b[:, j], sizes[i] * sizes[j]) for i, j in pairs), len(a))
 
 
 def _heatmap(names: tuple[str, ...], pairs: Sequence[Pair], found: Similarities) -> Heatmap:

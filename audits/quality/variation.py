@@ -1,7 +1,8 @@
 """Total variation distance between binned tables, with an error that stays honest where two tables nearly agree.
 
-The distance of two samples of n rows is never zero: sampling alone separates them. So every table is cut to the same n,
-and a number is read against what real rows that the generator never saw reach at that n. The standard error is a
+The distance of two samples of n rows is never zero: sampling alone separates them. So synthetic, train and floor are cut to
+the same n, and the number is read against what real rows reach at that n: a holdout of as many rows, or, where it is
+smaller, two resamples of train (and the holdout is shown at its own size, with synthetic cut to it beside it). The standard error is a
 jackknife over blocks of rows (each block taken out of both tables at once): with integer counts D = counts in a - counts
 in b, taking block g out leaves sum |D - D_g|, so all replicates cost one table of counts. Near agreement the jackknife
 is too wide rather than too narrow (the absolute value bends where the difference changes its sign).
@@ -9,7 +10,7 @@ is too wide rather than too narrow (the absolute value bends where the differenc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ BLOCKS = 40
 DENSE = 2**21
 """Cells up to which counts are kept as a full table; above it only those that occur."""
 LEAST_ROWS = 4
-COMPARED: tuple[str, ...] = ("holdout", "floor")
+COMPARED: tuple[str, ...] = ("holdout", "synthetic at holdout size", "resampled", "floor")
 
 
 @dataclass(frozen=True)
@@ -47,32 +48,68 @@ class Similarities:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of one audit, binned and cut to one common size."""
+    """The tables of one audit, binned, their rows in random order."""
 
     binned: Binned
     roles: tuple[str, ...]
     n: int
+    """Rows of train, synthetic and floor; the holdout may have fewer."""
+    resampled: tuple[Codes, Codes]
+    """Two draws of n rows each, with replacement, from train: what two honest samples look like to each other."""
     caveats: tuple[str, ...] = ()
 
     def of(self, role: str) -> Codes:
         return self.binned.codes[self.roles.index(role)]
 
+    @property
+    def compared(self) -> dict[str, tuple[Codes, Codes]]:
+        """What is compared with what, each two of one size."""
+        train, synthetic = self.of("train"), self.of("synthetic")
+        found = {"synthetic": (synthetic, train), "resampled": self.resampled}
+        if "floor" in self.roles:
+            found["floor"] = (self.of("floor"), train)
+        if "holdout" in self.roles:
+            holdout = self.of("holdout")
+            size = len(holdout)
+            found["holdout"] = (holdout, train[:size])
+            if size < self.n:
+                found["synthetic at holdout size"] = (synthetic[:size], train[:size])
+        return found
+
+    def reference(self, comparisons: Mapping[str, Estimate]) -> float:
+        """What real rows reach at n rows a side."""
+        full_holdout = "holdout" in self.roles and len(self.of("holdout")) == self.n
+        return comparisons["holdout" if full_holdout else "resampled"].value
+
 
 def common_tables(evidence: Evidence, rng: np.random.Generator, most: int) -> Tables:
-    """Train, synthetic, holdout (if given) and floor, each a random sample of the same number of rows."""
+    """Train, synthetic and floor, each a random sample of the same number of rows; the holdout (if given) of at most so many."""
     train, synthetic = _given(evidence.train), _given(evidence.synthetic)
     frames = {"train": train, "synthetic": synthetic}
+    n = min(most, len(train), len(synthetic))
     if evidence.holdout is not None and len(evidence.holdout) >= LEAST_ROWS:
         frames["holdout"] = evidence.holdout
-    n = min(most, *(len(frame) for frame in frames.values()))
-    caveats = () if "holdout" in frames else ("no holdout: what real rows reach at this size is not known",)
+    caveats = _on_holdout(evidence.holdout, n)
     floor = evidence.floor_rows(rng)
     if len(floor) >= n:
         frames["floor"] = floor
     else:
         caveats = (*caveats, f"the floor has {len(floor)} rows, fewer than the {n} compared, and is not shown")
     cut = [sample_rows(frame, n, rng) for frame in frames.values()]
-    return Tables(binned(cut, evidence.schema, train), tuple(frames), n, caveats)
+    codes = binned(cut, evidence.schema, train)
+    first, second = (codes.codes[0][rng.integers(0, n, n)] for _ in range(2))
+    return Tables(codes, tuple(frames), n, (first, second), caveats)
+
+
+def _on_holdout(holdout: pd.DataFrame | None, n: int) -> tuple[str, ...]:
+    if holdout is None or len(holdout) < LEAST_ROWS:
+        return ("no holdout: the reference is what two resamples of the training data reach",)
+    if len(holdout) < n:
+        return (
+            f"the holdout has {len(holdout)} rows, fewer than the {n} compared: it is shown at its own size, "
+            "beside synthetic rows cut to it; the reference is what two resamples of the training data reach at the full size",
+        )
+    return ()
 
 
 def too_small(evidence: Evidence) -> str | None:

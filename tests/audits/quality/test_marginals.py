@@ -38,16 +38,44 @@ def test_four_rows_by_hand() -> None:
     assert {name: group.value for name, group in finding.groups.items()} == {"a": 0.75, "b": 0.5}
     assert finding.value == 0.625
     assert finding.n == 4
-    assert finding.reference is None
 
 
 def test_honest_rows_score_as_the_holdout_does(honest: Evidence) -> None:
-    finding = measure(honest)
+    assert honest.holdout is not None
+    n = len(honest.holdout)
+    finding = measure(replace(honest, train=honest.train.iloc[:n], synthetic=honest.synthetic.iloc[:n]))  # type: ignore[union-attr]
     assert finding.value is not None
     assert finding.reference == finding.comparisons["holdout"].value
     assert abs(finding.value - (finding.reference or 0)) < 0.02
     assert (finding.low or 0) <= (finding.reference or 0)
-    assert finding.n == finding.comparisons["holdout"].n == finding.comparisons["floor"].n == 2000
+    assert finding.n == finding.comparisons["holdout"].n == finding.comparisons["floor"].n == n
+    assert "synthetic at holdout size" not in finding.comparisons
+
+
+def test_a_small_holdout_does_not_shrink_the_comparison(honest: Evidence) -> None:
+    assert honest.holdout is not None
+    finding = measure(replace(honest, holdout=honest.holdout.iloc[:500]))
+    shown = finding.comparisons
+    assert finding.n == shown["floor"].n == shown["resampled"].n == 4000
+    assert shown["holdout"].n == shown["synthetic at holdout size"].n == 500
+    assert finding.reference == shown["resampled"].value
+    # Fewer rows differ more: each number is fair only beside one of its own size.
+    assert shown["holdout"].value < (finding.value or 0)
+    assert abs(shown["holdout"].value - shown["synthetic at holdout size"].value) < 0.03
+
+
+def test_two_resamples_differ_as_two_honest_samples_do() -> None:
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet(np.full(60, 0.3))
+    schema = Schema.model_validate({"columns": {"word": {"kind": "categorical", "categories": [f"w{i}" for i in range(60)]}}})
+
+    def drawn() -> pd.DataFrame:
+        words = pd.Series([f"w{i}" for i in rng.choice(60, 3000, p=shares)])
+        return pd.DataFrame({"word": words.astype(pd.CategoricalDtype([f"w{i}" for i in range(60)]))})
+
+    pairs = [(measure(Evidence(schema, train=drawn(), synthetic=drawn()))) for _ in range(12)]
+    honest, resampled = np.mean([f.value or 0 for f in pairs]), np.mean([f.reference or 0 for f in pairs])
+    assert abs(honest - resampled) < 0.004
 
 
 def test_copies_score_as_well_as_real_rows_and_the_caveats_say_so(copied: Evidence) -> None:
@@ -88,9 +116,9 @@ def test_hardly_any_rows_cannot_be_assessed(honest: Evidence, rows: int) -> None
     assert str(rows) in (finding.reason or "")
 
 
-def test_no_holdout_gives_no_reference_and_says_so(honest: Evidence) -> None:
+def test_without_a_holdout_the_reference_is_two_resamples_and_says_so(honest: Evidence) -> None:
     finding = measure(replace(honest, holdout=None))
-    assert finding.reference is None
+    assert finding.reference == finding.comparisons["resampled"].value
     assert "holdout" not in finding.comparisons
     assert any("no holdout" in caveat for caveat in finding.caveats)
 
