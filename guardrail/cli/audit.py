@@ -13,6 +13,7 @@ from . import columns, echo_json
 if TYPE_CHECKING:
     from ..run.audit import Progress
     from ..vocabulary.report import Report
+    from ..vocabulary.spec import Spec
 
 
 @click.command()
@@ -23,15 +24,17 @@ if TYPE_CHECKING:
 @click.option("--schema", type=click.Path(path_type=Path), help="Schema file; drafted from the data without it.")
 @click.option("--target", help="The column that downstream models predict.")
 @click.option("--sensitive", help="Sensitive columns, separated by commas.")
-@click.option("--policy", help="A built-in policy or a YAML file; exit 1 unless it passes.")
+@click.option("--policy", help="A built-in policy or a YAML file; exit 1 unless it passes. A run is judged by its own if left out.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the report.")
-@click.option("--audience", type=click.Choice(["internal", "public"]), default="internal", show_default=True)
+@click.option("--audience", type=click.Choice(["internal", "public"]), help="Internal if left out; a run's own.")
 @click.option("--only", help="Audits to run, separated by commas.")
 @click.option("--skip", help="Audits to leave out, separated by commas.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), help="0 if left out; a run's own.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def audit(run: str | None, out: Path, policy: str | None, audience: str, as_json: bool, **given: Any) -> int:
+def audit(run: str | None, out: Path, policy: str | None, audience: str | None, as_json: bool, **given: Any) -> int:
     """Audit a run, or any synthetic file against its training data.
+
+    A run brings its policy, audience, seed and choice of audits in its spec; what is said here goes before.
 
     \b
     Example: guardrail audit --train train.csv --holdout holdout.csv --synthetic samples.csv --policy samples --out report
@@ -40,25 +43,42 @@ def audit(run: str | None, out: Path, policy: str | None, audience: str, as_json
     from ..judging.policies import load
     from ..reports import publish, write_report
 
+    spec = None if run is None else _spec_of(run, given)
     # The policy is read first: a misspelt name must not cost an hour of auditing.
-    loaded = load(policy) if policy else None
-    settings = {"only": columns(given["only"]) or None, "skip": columns(given["skip"]), "seed": given["seed"]}
-    progress = _say if sys.stderr.isatty() else None
-    report = _of_run(run, given, settings, progress) if run is not None else _of_files(given, settings, progress)
+    named = policy or (spec.policy if spec else None)
+    loaded = load(named) if named else None
+    settings, progress = _settings(given, spec), _say if sys.stderr.isatty() else None
+    report = _of_run(run, settings, progress) if run is not None else _of_files(given, settings, progress)
     if loaded is not None:
         report = judge(report, loaded)
-    if audience == "public":
+    if (audience or (spec.audit.audience if spec else "internal")) == "public":
         report = publish(report)
     write_report(report, out)
     _show(report, out, as_json)
     return 0 if report.verdict is None or report.verdict.status == "pass" else 1
 
 
-def _of_run(run: str, given: dict[str, Any], settings: dict[str, Any], progress: Progress | None) -> Report:
+def _spec_of(run: str, given: dict[str, Any]) -> Spec:
     from ..vocabulary.errors import SpecError
 
     if also := [f"--{name}" for name in ("train", "holdout", "synthetic", "schema", "target", "sensitive") if given[name] is not None]:
         raise SpecError(f"{', '.join(also)} beside RUN {run!r}: a run brings its own data; name either a run or files")
+    from ..registry.home import Home
+    from ..run.evidence import find_run
+
+    return find_run(run, Home.find()).spec
+
+
+def _settings(given: dict[str, Any], spec: Spec | None) -> dict[str, Any]:
+    """Which audits, from which seed: as said here, else as the run's spec has it."""
+    return {
+        "only": columns(given["only"]) or (spec.audit.only if spec else None),
+        "skip": columns(given["skip"]) or (spec.audit.skip if spec else ()),
+        "seed": given["seed"] if given["seed"] is not None else spec.seed if spec else 0,
+    }
+
+
+def _of_run(run: str, settings: dict[str, Any], progress: Progress | None) -> Report:
     from ..run.audit import report_on
     from ..run.evidence import of_run
 

@@ -17,6 +17,7 @@ def card(run: str) -> None:
     from ..run.card import card_of
     from ..run.evidence import find_run
 
-    folder = find_run(run, Home.find())
-    card_of(folder)
+    home = Home.find()
+    folder = find_run(run, home)
+    card_of(folder, home=home)
     click.echo(f"model card  {folder.path / 'card.html'}")

@@ -28,7 +28,7 @@ def run(spec: Path, runs: Path, as_json: bool) -> int:
     from ..run.pipeline import run as run_chain
     from .progress import Printer
 
-    made = run_chain(read_order(spec), home=Home.find(spec.parent), runs=runs, listener=Printer().listener())
+    made = run_chain(read_order(spec), home=Home.find(), runs=runs, listener=Printer().listener())
     show(made, as_json)
     return 0 if made.verdicts[0].status == "pass" else 1
 
@@ -47,12 +47,13 @@ def train(spec: Path, runs: Path, as_json: bool) -> None:
     from ..run.pipeline import read_order, train_run
     from .progress import Printer
 
-    made = train_run(read_order(spec), home=Home.find(spec.parent), runs=runs, listener=Printer().listener())
+    made = train_run(read_order(spec), home=Home.find(), runs=runs, listener=Printer().listener())
     if as_json:
         echo_json({"run": made.folder.id, "path": str(made.folder.path), "receipt": made.model.receipt.model_dump(mode="json")})
         return
     privacy = made.model.receipt.privacy
-    click.echo(f"trained {made.folder.path}" + (f" with epsilon {privacy.epsilon:.3f} at delta {privacy.delta:g}" if privacy else ""))
+    bound = f" with epsilon {privacy.epsilon:.3f} at delta {privacy.delta:g}" if privacy and privacy.valid else " without a privacy claim"
+    click.echo(f"trained {made.folder.path}{bound}")
     click.echo(f"next: guardrail sample {made.folder.id}")
 
 

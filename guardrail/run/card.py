@@ -6,6 +6,7 @@ import datetime as dt
 from pathlib import Path
 
 from ..cards import build_card, write_card
+from ..registry.home import Home
 from ..reports import read_report
 from ..vocabulary import documents
 from ..vocabulary.card import Words
@@ -13,6 +14,7 @@ from ..vocabulary.errors import ArtifactError, SpecError
 from ..vocabulary.frozen import parse
 from ..vocabulary.report import Report, Verdict
 from .folder import RunFolder, document
+from .registration import is_registered, register
 
 
 def read_words(path: Path) -> Words:
@@ -27,7 +29,7 @@ def write_run_card(folder: RunFolder, report: Report, verdicts: tuple[Verdict, .
         if report.subject.artifacts.get(role) != artifacts.get(role):
             raise ArtifactError(
                 f"the report is about another {role} than {folder.path} holds now, so its numbers are not this run's; "
-                f"audit it again with: guardrail audit {folder.id}"
+                f"audit it again with: {folder.audit_command}"
             )
     spec = folder.spec
     card = build_card(
@@ -44,9 +46,12 @@ def write_run_card(folder: RunFolder, report: Report, verdicts: tuple[Verdict, .
     write_card(card, folder.path)
 
 
-def card_of(folder: RunFolder) -> None:
-    """The card of a run from the report that lies in its folder."""
+def card_of(folder: RunFolder, *, home: Home) -> None:
+    """The card of a run from the report that lies in its folder; the registry of the home that made the run follows."""
     if not folder.report.is_dir():
-        raise ArtifactError(f"{folder.path} has no report yet; make it with: guardrail audit {folder.id}")
+        raise ArtifactError(f"{folder.path} has no report yet; make it with: {folder.audit_command}")
     report = read_report(folder.report)
-    write_run_card(folder, report, (report.verdict,) if report.verdict else ())
+    verdicts = (report.verdict,) if report.verdict else ()
+    write_run_card(folder, report, verdicts)
+    if is_registered(folder, home):
+        register(folder, home, verdicts)

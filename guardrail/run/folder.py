@@ -59,6 +59,11 @@ class RunFolder:
     def report(self) -> Path:
         return self.path / "report"
 
+    @property
+    def audit_command(self) -> str:
+        """What makes the report of this run."""
+        return f"guardrail audit {self.id} --out {self.report}"
+
     def hashes(self) -> dict[str, str]:
         """sha256 of each artifact that is there, by role."""
         files = {
@@ -85,8 +90,8 @@ def building(final: Path) -> Iterator[Path]:
         raise InputError(f"{final} exists already; name another folder")
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = final.parent / f".{final.name[:40]}.{secrets.token_hex(4)}.partial"
-    partial.mkdir()
     try:
+        partial.mkdir()
         yield partial
         partial.rename(final)
     finally:
