@@ -56,13 +56,18 @@ class Home:
         home = cls(path)
         with home._locked():
             if home._marked():
-                if not home._marker().get("throwaway"):
+                if not home.throwaway:
                     raise InputError(
                         f"{home.path}: a home with a ledger is not emptied, it would forget what was spent; name another folder"
                     )
                 _clear(home.path)
             home._make(throwaway=True)
         return home
+
+    @property
+    def throwaway(self) -> bool:
+        """Made by `empty`, and no ledger that anybody relies on."""
+        return self._marked() and bool(self._marker().get("throwaway"))
 
     @property
     def id(self) -> str:

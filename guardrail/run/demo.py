@@ -37,8 +37,9 @@ def _fresh(out: Path) -> Home:
     """Only a folder that an earlier demo made is emptied."""
     if out.is_file():
         raise InputError(f"{out} is a file; name a folder for the demo")
-    if (out / RUNS).exists() and not (out / HOME).exists():
-        raise InputError(f"{out / RUNS} holds runs that no demo made; name another folder with --out")
-    home = Home.empty(out / HOME)
-    shutil.rmtree(out / RUNS, ignore_errors=True)
-    return home
+    if (out / RUNS).exists() or (out / RUNS).is_symlink():
+        if not Home(out / HOME).throwaway or not (out / RUNS).is_dir() or (out / RUNS).is_symlink():
+            raise InputError(f"{out / RUNS} holds runs that no demo made; name another folder with --out")
+        # Before the home: what says that these runs are a demo's must outlive them.
+        shutil.rmtree(out / RUNS)
+    return Home.empty(out / HOME)
