@@ -8,7 +8,11 @@ import traceback
 
 
 def main() -> None:
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # before a command had begun
+        code = _say("interrupted", 130)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..registry.home import Home
-from ..vocabulary.errors import DataError, SpecError
+from ..vocabulary.errors import DataError, SpecError, nearest
 from ..vocabulary.frozen import parse
 from ..vocabulary.schema import Schema
 from ..vocabulary.spec import DataSpec
@@ -64,5 +64,10 @@ def settle(frame: pd.DataFrame, schema: Schema | None, data: DataSpec) -> Schema
     said = {"target": data.target, "sensitive": data.sensitive, "unit": data.unit}
     if schema is None:
         return draft_schema(frame, target=data.target, sensitive=data.sensitive or (), unit=data.unit or "row")
+    for role, names in (("target", [data.target] if data.target else []), ("sensitive", data.sensitive or ())):
+        for name in names:
+            if name not in schema.columns:
+                hint = nearest(name, schema.columns) or f"there are {', '.join(map(repr, list(schema.columns)[:12]))}"
+                raise SpecError(f"data.{role}: no column {name!r} in the schema; {hint}")
     changes = {key: value for key, value in said.items() if value is not None}
     return parse(Schema, {**schema.model_dump(), **changes}, where="spec, section data", error=SpecError)

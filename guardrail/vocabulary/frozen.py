@@ -32,7 +32,8 @@ def _explain(model: type[BaseModel], fault: ValidationError) -> str:
             known = _keys_at(model, item["loc"][:-1])
             lines.append(f"unknown key '{place}'; {nearest(key, known) or 'known here: ' + ', '.join(known)}")
         else:
-            lines.append(f"'{place}': {item['msg']}" if place else item["msg"])
+            said = item["msg"].removeprefix("Value error, ")
+            lines.append(f"'{place}': {said}" if place else said)
     more = fault.error_count() - len(lines)
     return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
 
