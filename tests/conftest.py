@@ -1,9 +1,20 @@
-"""Fixtures for whatever reads saved runs: a home of one's own, and run folders made of real documents."""
+"""Fixtures for whatever reads saved runs (a home of one's own, run folders made of real documents) and for whatever makes
+them: a clinic's folder, and the command line in it."""
 
+import contextlib
 import datetime as dt
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from guardrail.__main__ import run as guardrail_run
 from guardrail.registry.home import Home
 from guardrail.reports.directory import report_json
 from guardrail.vocabulary.documents import dump_yaml, sha256_of, write_atomic, write_json
@@ -141,3 +152,133 @@ def make_run(tmp_path):
         return path
 
     return build
+
+
+CLINIC_SCHEMA = """\
+declared_by: hospital form 7
+columns:
+  age: {kind: integer, low: 0, high: 110, bins: 8}
+  sex: {kind: categorical, categories: [female, male]}
+  admitted: {kind: datetime, low: '2022-01-01', high: '2023-12-31', bins: 8, missing: true}
+  ward: {kind: categorical, categories: [surgery, medicine, geriatrics]}
+  smoker: {kind: boolean}
+  cost: {kind: numeric, low: -500, high: 20000, bins: 8, decimals: 2, missing: true}
+  stay: {kind: numeric, low: 0, high: 30, bins: 8, decimals: 1}
+"""
+CLINIC_SPEC = {
+    "name": "clinic",
+    "seed": 3,
+    "data": {"source": "visits.csv", "schema": "schema.yaml", "target": "ward", "sensitive": ["sex"], "holdout": 0.4},
+    "generator": {"name": "marginals"},
+    "policy": "policy.yaml",
+    "card": "card.yaml",
+}
+CLINIC_POLICY = """\
+name: house
+description: what these tests ask for
+rules:
+  - {id: valid, metric: quality.validity, require: ">= 0.9", severity: blocker, why: rows are read by programs, source: own convention}
+"""
+
+
+def clinic_rows(n: int, seed: int = 0) -> pd.DataFrame:
+    """Visits as a CSV holds them: every kind of column, dependence, missing cells, dates."""
+    rng = np.random.default_rng(seed)
+    age = rng.integers(18, 96, n)
+    stay = np.clip(rng.gamma(2.0, 1.5, n) + (age - 18) / 20, 0, 30).round(1)
+    days = pd.Timestamp("2022-01-01") + pd.to_timedelta(rng.integers(0, 700, n), unit="D")
+    return pd.DataFrame(
+        {
+            "age": age,
+            "sex": rng.choice(["female", "male"], n),
+            "admitted": pd.Series(days.strftime("%Y-%m-%d")).where(rng.random(n) > 0.05),
+            "ward": np.where(rng.random(n) < 0.4, rng.choice(["surgery", "medicine"], n), np.where(age > 60, "geriatrics", "surgery")),
+            "smoker": np.where(rng.random(n) < 0.3, "true", "false"),
+            "cost": np.where(rng.random(n) < 0.1, np.nan, (stay * 410 + rng.normal(0, 80, n)).clip(-500, 20000).round(2)),
+            "stay": stay,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command left: its exit code and both streams."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def object(self) -> dict[str, Any]:
+        """The one JSON object on stdout."""
+        return json.loads(self.out)
+
+
+class Clinic:
+    """A folder as a user has it (visits.csv, schema.yaml, policy.yaml, card.yaml), a home of its own, and the command line there."""
+
+    def __init__(self, folder: Path, *, rows: int = 500) -> None:
+        self.folder, self.home = folder, Home(folder / "home")
+        clinic_rows(rows).to_csv(folder / "visits.csv", index=False)
+        (folder / "schema.yaml").write_text(CLINIC_SCHEMA)
+        (folder / "policy.yaml").write_text(CLINIC_POLICY)
+        (folder / "card.yaml").write_text("{title: Visits, intended_use: to try things out}\n")
+
+    def spec(self, **sections: Any) -> str:
+        """Writes spec.yaml; a section of mappings is changed key by key, None takes a section or a key out."""
+        spec = {key: dict(value) if isinstance(value, dict) else value for key, value in CLINIC_SPEC.items()}
+        for key, value in sections.items():
+            spec[key] = {**spec.get(key, {}), **value} if isinstance(value, dict) else value
+        kept = {key: {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value for key, value in spec.items()}
+        (self.folder / "spec.yaml").write_text(dump_yaml({key: value for key, value in kept.items() if value is not None}))
+        return "spec.yaml"
+
+    def __call__(self, *words: str | Path) -> Said:
+        out, err = io.StringIO(), io.StringIO()
+        with self.environment(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = guardrail_run([str(word) for word in words])
+        return Said(code, out.getvalue(), err.getvalue())
+
+    @contextlib.contextmanager
+    def environment(self) -> Iterator[None]:
+        """In the folder, with its home; as it was afterwards."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("GUARDRAIL_DATABASE_URL", "GUARDRAIL_ARTIFACTS_URL"):
+                patch.delenv(name, raising=False)
+            patch.setenv("GUARDRAIL_HOME", str(self.home.path))
+            patch.chdir(self.folder)
+            yield
+
+    @property
+    def runs(self) -> list[Path]:
+        """Whatever lies in the folder of runs, hidden things too."""
+        return sorted((self.folder / "runs").iterdir()) if (self.folder / "runs").is_dir() else []
+
+    def ledger(self, file: str = "visits.csv") -> list[dict[str, Any]]:
+        """The entries on a data set, as `guardrail budget` has them."""
+        return self("budget", file, "--json").object["entries"]
+
+
+@pytest.fixture
+def clinic(tmp_path) -> Clinic:
+    return Clinic(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> tuple[Clinic, Said]:
+    """A clinic with one whole run without privacy; to be read only."""
+    made = Clinic(tmp_path_factory.mktemp("plain"))
+    return made, made("run", made.spec(), "--json")
+
+
+@pytest.fixture(scope="session")
+def finished_private(tmp_path_factory) -> tuple[Clinic, Said]:
+    """A clinic with one whole private run of the default generator; to be read only."""
+    made = Clinic(tmp_path_factory.mktemp("private"), rows=800)
+    spec = made.spec(
+        generator={"name": "made", "options": {"hidden": [16]}},
+        training={"epochs": 2},
+        privacy={"epsilon": 3, "records": 800},
+        sample={"n": 300},
+    )
+    return made, made("run", spec, "--json")
