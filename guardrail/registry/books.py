@@ -1,7 +1,8 @@
 """What a ledger's entries add up to: which data sets belong together, what they have spent, whether more may be.
 
 Data sets joined by a declared parent share records; they are counted together, and every limit among them holds. Units
-and neighbouring relations protect different things; they are counted apart.
+and neighbouring relations protect different things; they are counted apart. A training that no epsilon bounds has no
+place in any sum: it is listed beside the others, and a limit, however high, admits none.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from ..vocabulary.errors import ArtifactError, BudgetExceeded
 from ..vocabulary.frozen import Frozen
 from ..vocabulary.receipt import Mechanism
 from .chain import Link
+
+Reason = Literal["no privacy", "seeded noise"]
+"""Why no epsilon bounds a training."""
 
 
 class Limit(Frozen):
@@ -43,6 +47,20 @@ class Reserved(Frozen):
     parent: str | None = None
 
 
+class Unbounded(Frozen):
+    """A training that no epsilon bounds: without privacy, or with noise that whoever knows the seed removes."""
+
+    kind: Literal["unbounded"] = "unbounded"
+    time: AwareDatetime
+    data: str
+    what: str
+    unit: str
+    reason: Reason
+    epsilon: None = None
+    delta: None = None
+    parent: str | None = None
+
+
 class Settled(Frozen):
     kind: Literal["settle"] = "settle"
     time: AwareDatetime
@@ -58,6 +76,13 @@ class Entry(Reserved):
     """`reserved`: training never reported back; it counts in full."""
 
 
+class UnboundedEntry(Unbounded):
+    """One training of no bound. It counts from the moment it is written; there is nothing to settle."""
+
+    number: int
+    state: Literal["spent"] = "spent"
+
+
 class Group(Frozen):
     """What was spent on the same unit under the same relation."""
 
@@ -69,7 +94,8 @@ class Group(Frozen):
     runs: int
 
 
-BODIES: TypeAdapter[Limit | Reserved | Settled] = TypeAdapter(Annotated[Limit | Reserved | Settled, Field(discriminator="kind")])
+Body = Limit | Reserved | Unbounded | Settled
+BODIES: TypeAdapter[Body] = TypeAdapter(Annotated[Body, Field(discriminator="kind")])
 
 
 class Books:
@@ -77,12 +103,15 @@ class Books:
 
     def __init__(self, links: Sequence[Link]) -> None:
         self.reserved: dict[int, Reserved] = {}
+        self.unbounded: dict[int, Unbounded] = {}
         self.settled: dict[int, Settled] = {}
         self.limits: dict[str, Limit] = {}
         for link in links:
             body = BODIES.validate_python({k: v for k, v in link.body.items() if k not in ("home", "number", "previous")})
             if isinstance(body, Reserved):
                 self.reserved[link.number] = body
+            elif isinstance(body, Unbounded):
+                self.unbounded[link.number] = body
             elif isinstance(body, Settled):
                 self.settled[body.reservation] = body
             else:
@@ -90,14 +119,19 @@ class Books:
 
     def related(self, data: str, parent: str | None = None) -> set[str]:
         """`data` and whatever declared parents join it to, in either direction."""
-        pairs = [(entry.data, entry.parent) for entry in self.reserved.values() if entry.parent] + ([(data, parent)] if parent else [])
+        trainings: list[Reserved | Unbounded] = [*self.reserved.values(), *self.unbounded.values()]
+        pairs = [(entry.data, entry.parent) for entry in trainings if entry.parent] + ([(data, parent)] if parent else [])
         found = {data}
         while more := {name for pair in pairs if found & set(pair) for name in pair if name} - found:
             found |= more
         return found
 
     def entries_of(self, names: set[str]) -> tuple[Entry, ...]:
+        """Those with an epsilon."""
         return tuple(self._entry(number, entry) for number, entry in self.reserved.items() if entry.data in names)
+
+    def unbounded_of(self, names: set[str]) -> tuple[UnboundedEntry, ...]:
+        return tuple(UnboundedEntry(**dict(entry), number=number) for number, entry in self.unbounded.items() if entry.data in names)
 
     def limit_of(self, names: set[str]) -> Limit | None:
         """The strictest."""
@@ -112,7 +146,21 @@ class Books:
         before = [entry for entry in others if (entry.unit, entry.relation) == (new.unit, new.relation)]
         for name in sorted(related & set(self.limits)):
             _refuse_beyond(self.limits[name], before, new)
-        return list(warnings_about(new.data, (*others, new), related))
+        uncovered = uncovered_by(self.unbounded_of(related))
+        return [*warnings_about((*others, new), related), *([uncovered] if uncovered else [])]
+
+    def refuse_unbounded(self, new: Unbounded) -> list[str]:
+        """Raises BudgetExceeded where there is any limit, or returns what the user should know."""
+        related = self.related(new.data, new.parent)
+        if limit := self.limit_of(related):
+            cause, remedy = _WHY_UNBOUNDED[new.reason]
+            raise BudgetExceeded(
+                f"refused by the limit on {limit.data[:24]}…: epsilon {limit.epsilon:g} at delta {limit.delta:g}. "
+                f"{cause}, so no limit has room for it. {remedy}"
+            )
+        others = self.entries_of(related)
+        uncovered = uncovered_by((*self.unbounded_of(related), new)) if others else None
+        return [*warnings_about(others, related), *([uncovered] if uncovered else [])]
 
     def check_unsettled(self, number: int) -> None:
         if number not in self.reserved:
@@ -124,6 +172,18 @@ class Books:
         settled = self.settled.get(number)
         spent = {"mechanisms": settled.mechanisms or entry.mechanisms} if settled else {}
         return Entry(**{**dict(entry), **spent}, number=number, state="spent" if settled else "reserved")
+
+
+_WHY_UNBOUNDED: dict[Reason, tuple[str, str]] = {
+    "no privacy": (
+        "A training without privacy has no epsilon",
+        "Train with a `privacy:` section (in Python: epsilon=…), or on data without a limit",
+    ),
+    "seeded noise": (
+        "Whoever knows the seed can take seeded noise away, and then there is no epsilon",
+        "Train with `noise: secure` (the default), or on data without a limit",
+    ),
+}
 
 
 def _refuse_beyond(limit: Limit, before: Sequence[Reserved], new: Reserved) -> None:
@@ -163,7 +223,18 @@ def groups_of(entries: Sequence[Entry], limit: Limit | None, delta: float) -> tu
     return tuple(groups)
 
 
-def warnings_about(data: str, entries: Sequence[Reserved], related: set[str]) -> tuple[str, ...]:
+def uncovered_by(unbounded: Sequence[Unbounded]) -> str | None:
+    """`2 trainings without privacy: no epsilon covers this data set as a whole`; None where there are none."""
+    plain = sum(entry.reason == "no privacy" for entry in unbounded)
+    seeded = len(unbounded) - plain
+    if not unbounded:
+        return None
+    counted = f"{plain or seeded} training{'s' if (plain or seeded) > 1 else ''} {'without privacy' if plain else 'with seeded noise'}"
+    also = f" and {seeded} with seeded noise" if plain and seeded else ""
+    return f"{counted}{also}: no epsilon covers this data set as a whole"
+
+
+def warnings_about(entries: Sequence[Reserved], related: set[str]) -> tuple[str, ...]:
     found = []
     kinds = list(dict.fromkeys((entry.unit, entry.relation) for entry in entries))
     if len(kinds) > 1:

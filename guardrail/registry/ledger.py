@@ -2,7 +2,8 @@
 
 A reservation is committed before training's first step and counts as spent from then on, whatever happens after; only a
 training that finished in fewer steps may settle for less. A limit is enforced by a privacy filter
-(`guardrail.privacy_accounting.filter`), since people choose the next run after seeing the last.
+(`guardrail.privacy_accounting.filter`), since people choose the next run after seeing the last. A training without privacy
+spends what no epsilon bounds: it is recorded as that, and refused where there is a limit.
 
 Covered: runs of this home, on data sets recognised by fingerprint, and those declared as their parents.
 Not covered: other homes; an edited data set nobody declared; what audits print. Units (row, person) and neighbouring
@@ -13,12 +14,14 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
+from collections.abc import Callable, Sequence
 
 from ..privacy_accounting import rdp
 from ..vocabulary.errors import GuardrailError, SpecError
 from ..vocabulary.frozen import Frozen
 from ..vocabulary.receipt import Mechanism
-from .books import Books, Entry, Group, Limit, Reserved, Settled, groups_of, warnings_about
+from .books import Books, Entry, Group, Limit, Reason, Reserved, Settled, Unbounded, UnboundedEntry, groups_of, uncovered_by, warnings_about
 from .chain import Chain, Link
 from .home import Home
 
@@ -27,7 +30,7 @@ USUAL_DELTA = 1e-5
 
 
 class Reservation(Frozen):
-    """Paid for. `reference` goes into the receipt."""
+    """A training's place in the ledger. `reference` goes into the receipt."""
 
     home: str
     number: int
@@ -46,7 +49,12 @@ class BudgetSummary(Frozen):
     limit: Limit | None
     delta: float
     groups: tuple[Group, ...]
-    entries: tuple[Entry, ...]
+    """Of the private trainings alone."""
+    unbounded: int
+    """Trainings that no epsilon bounds."""
+    uncovered: str | None
+    """What they mean for the data set, in words; null where there are none."""
+    entries: tuple[Entry | UnboundedEntry, ...]
     related: tuple[str, ...]
     """Data sets declared as parents or children; they share records, so they are counted together."""
     warnings: tuple[str, ...]
@@ -72,8 +80,7 @@ class Ledger:
         parent: str | None = None,
     ) -> Reservation:
         """Takes the cost from the budget of `data`, durably, or raises BudgetExceeded and takes nothing."""
-        if parent == data:
-            raise SpecError("data.parent is the data set itself; name the one it was made from, or leave it out")
+        _check_parent(data, parent)
         new = Reserved(
             time=_now(),
             data=data,
@@ -85,15 +92,23 @@ class Ledger:
             mechanisms=mechanisms,
             parent=parent,
         )
+        return self._admit(new, lambda books: books.refuse_beyond_limits(new))
+
+    def record_unbounded(self, data: str, *, reason: Reason, unit: str, what: str, parent: str | None = None) -> Reservation:
+        """Notes, durably, a training that no epsilon bounds, or raises BudgetExceeded where `data` or a relative has a limit."""
+        _check_parent(data, parent)
+        new = Unbounded(time=_now(), data=data, what=what, unit=unit, reason=reason, parent=parent)
+        return self._admit(new, lambda books: books.refuse_unbounded(new))
+
+    def _admit(self, new: Reserved | Unbounded, refuse: Callable[[Books], list[str]]) -> Reservation:
         warnings: list[str] = []
 
         def decide(links: list[Link]) -> dict[str, object]:
-            books = Books(links)
-            warnings[:] = books.refuse_beyond_limits(new)
+            warnings[:] = refuse(Books(links))
             return new.model_dump(mode="json")
 
         added = self._chain.append(decide)
-        return Reservation(home=self._home, number=added.number, data=data, warnings=tuple(warnings))
+        return Reservation(home=self._home, number=added.number, data=new.data, warnings=tuple(warnings))
 
     def settle(self, reservation: Reservation, mechanisms: tuple[Mechanism, ...]) -> None:
         """What really ran. Less than reserved frees the rest; more is recorded and then reported as our fault."""
@@ -111,23 +126,22 @@ class Ledger:
             )
 
     def limit(self, data: str, epsilon: float, delta: float = USUAL_DELTA) -> Limit:
-        """From now on no run may take `data` beyond `epsilon` at `delta`."""
+        """From now on no training may take `data` beyond `epsilon` at `delta`, and none without privacy may start."""
         if not (math.isfinite(epsilon) and epsilon > 0 and 0 < delta < 1):
             raise SpecError(f"a limit needs epsilon > 0 and 0 < delta < 1, not epsilon {epsilon} and delta {delta}")
         limit = Limit(time=_now(), data=data, epsilon=epsilon, delta=delta)
         self._chain.append(lambda _links: limit.model_dump(mode="json"))
         return limit
 
-    def entries(self, data: str) -> tuple[Entry, ...]:
-        """Every spending on `data` and on data sets declared related to it, oldest first."""
-        books = Books(self._chain.links())
-        return books.entries_of(books.related(data))
+    def entries(self, data: str) -> tuple[Entry | UnboundedEntry, ...]:
+        """Every training on `data` and on data sets declared related to it, oldest first."""
+        return self.summary(data).entries
 
     def summary(self, data: str, *, delta: float | None = None) -> BudgetSummary:
         """Epsilon by unit and relation at the limit's delta, or at `delta` where there is no limit."""
         books = Books(self._chain.links())
         related = books.related(data)
-        entries = books.entries_of(related)
+        entries, unbounded = books.entries_of(related), books.unbounded_of(related)
         limit = books.limit_of({data}) or books.limit_of(related)
         at = limit.delta if limit else delta or USUAL_DELTA
         return BudgetSummary(
@@ -136,10 +150,32 @@ class Ledger:
             limit=limit,
             delta=at,
             groups=groups_of(entries, limit, at),
-            entries=entries,
+            unbounded=len(unbounded),
+            uncovered=uncovered_by(unbounded),
+            entries=tuple(sorted((*entries, *unbounded), key=lambda entry: entry.number)),
             related=tuple(sorted(related - {data})),
-            warnings=warnings_about(data, entries, related),
+            warnings=(*warnings_about(entries, related), *_limited_later(limit, unbounded)),
         )
+
+
+def _check_parent(data: str, parent: str | None) -> None:
+    """A name the ledger cannot know would join nothing, and the parent's limit would not hold."""
+    if parent is None:
+        return
+    if parent == data:
+        raise SpecError("data.parent is the data set itself; name the one it was made from, or leave it out")
+    if not re.fullmatch(r"hmac-sha256:[0-9a-f]{64}", parent):
+        raise SpecError(f"data.parent {parent!r} is not a fingerprint (hmac-sha256:…); `guardrail budget FILE` shows that of a file")
+
+
+def _limited_later(limit: Limit | None, unbounded: Sequence[Unbounded]) -> tuple[str, ...]:
+    """A limit takes nothing back."""
+    if limit is None or not unbounded:
+        return ()
+    return (
+        f"the limit holds from {limit.time:%Y-%m-%d %H:%M} UTC on; what trainings without privacy or with seeded noise took before stays "
+        "taken",
+    )
 
 
 def _now() -> dt.datetime:
