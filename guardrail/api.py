@@ -8,6 +8,7 @@ guardrail.judge(report, "samples").status
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,7 +45,9 @@ def fit(
         records: public size of the data; without it they are counted under the same epsilon.
     Raises:
         PrivacyRefused: part of the schema was read from the records.
-        BudgetExceeded: the data's owner set a limit that this training would pass.
+        BudgetExceeded: the data's owner set a limit that this training would pass; without epsilon, any training would.
+    Warns:
+        UserWarning: what the privacy ledger has to say about this data set.
     """
     from .data.material import prepare
     from .registry.home import Home
@@ -66,7 +69,7 @@ def fit(
     )
     home = Home.find()
     material = prepare(frame, schema, DataSpec(source="frame", holdout=0.0), private=privacy is not None, seed=seed, home=home)
-    return train(material, settings, home=home, report=progress or (lambda _: None))
+    return train(material, settings, home=home, report=progress or (lambda _: None), tell=warnings.warn)
 
 
 def audit(

@@ -10,6 +10,7 @@ import click
 from . import echo_json, table
 
 if TYPE_CHECKING:
+    from ..registry.books import Entry, UnboundedEntry
     from ..registry.ledger import BudgetSummary
 
 
@@ -51,20 +52,27 @@ def _page(data: str, summary: BudgetSummary) -> str:
 
     limit = f"epsilon {summary.limit.epsilon:g} at delta {summary.limit.delta:g}" if summary.limit else "none (--limit E sets one)"
     lines = [f"{inert(data)}  {summary.data}", f"limit  {limit}"]
+    if summary.uncovered:
+        lines.append(f"spent  beyond any bound: {summary.uncovered}")
     for group in summary.groups:
         left = "" if group.left is None else f", {group.left:.4g} left"
         runs = f"{group.runs} run{'s' if group.runs > 1 else ''}"
+        alone = ", by the private trainings alone" if summary.unbounded else ""
         lines.append(
-            f"spent  epsilon {group.epsilon:.4g} at delta {summary.delta:g} per {inert(group.unit)}, {group.relation} ({runs}{left})"
+            f"spent  epsilon {group.epsilon:.4g} at delta {summary.delta:g} per {inert(group.unit)}, {group.relation} ({runs}{left}){alone}"
         )
-    if not summary.groups:
+    if not summary.entries:
         lines.append("spent  nothing yet")
-    rows = [
-        [f"{entry.time:%Y-%m-%d %H:%M}", inert(entry.what), inert(entry.unit), f"{entry.epsilon:.4g}", f"{entry.delta:g}", entry.state]
-        for entry in summary.entries
-    ]
-    if rows:
+    else:
+        rows = [[f"{entry.time:%Y-%m-%d %H:%M}", inert(entry.what), inert(entry.unit), *_cost(entry)] for entry in summary.entries]
         lines += ["", table(rows, ["time (UTC)", "what", "unit", "epsilon", "delta", "state"])]
     lines += [f"parent or child  {inert(name)}" for name in summary.related]
     lines += [f"note: {inert(warning)}" for warning in summary.warnings]
     return "\n".join([*lines, f"(the ledger of home {summary.home} only)"])
+
+
+def _cost(entry: Entry | UnboundedEntry) -> list[str]:
+    """Epsilon, delta, state."""
+    if entry.epsilon is None:
+        return ["no bound", "-", entry.reason]
+    return [f"{entry.epsilon:.4g}", f"{entry.delta:g}", entry.state]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..data.material import Material, gather
+from ..data.sources import PREFIX
 from ..judging import policies
 from ..judging.judge import judge
-from ..registry.artifacts import Kind
 from ..registry.home import Home
-from ..registry.runs import Registry, read_folder
 from ..reports import publish, write_report
 from ..training.fit import Settings, train
 from ..training.loop import Progress
@@ -28,19 +28,8 @@ from .audit import chosen, report_on
 from .card import read_words, write_run_card
 from .evidence import assemble
 from .folder import RunFolder, building, document, new_id
+from .registration import register
 from .sample import default_rows, refuse_unavailable_marks, write_samples
-
-ARTIFACTS: dict[str, Kind] = {
-    "spec.yaml": "spec",
-    "schema.json": "schema",
-    "receipt.json": "receipt",
-    "weights.safetensors": "weights",
-    "codec.json": "codec",
-    "metrics.jsonl": "metrics",
-    "report/report.json": "report",
-    "card.json": "card",
-}
-"""What the artifact store keeps of a run: everything but the samples."""
 
 Tell = Callable[[str], None]
 
@@ -81,7 +70,7 @@ class Run:
     @property
     def report(self) -> Report:
         if self.reported is None:
-            raise ArtifactError(f"{self.folder.path} has no report yet; make it with: guardrail audit {self.folder.id}")
+            raise ArtifactError(f"{self.folder.path} has no report yet; make it with: {self.folder.audit_command}")
         return self.reported
 
 
@@ -112,50 +101,73 @@ def _beside(policy: str, base: Path) -> str | Path:
 def run(order: Order, *, home: Home, runs: Path, listener: Listener = Listener()) -> Run:
     """Train, sample, audit, judge, card."""
     made = train_run(order, home=home, runs=runs, listener=listener)
-    try:
+    with _if_interrupted(_kept(made.folder, made.model, home)):
         sample_run(made, listener)
         audit_run(made, listener)
         card_run(made, listener)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; the trained model and its receipt are kept in {made.folder.path}, what it spent stays spent; "
-            f"go on with: guardrail sample {made.folder.id}"
-        ) from None
     return made
 
 
 def train_run(order: Order, *, home: Home, runs: Path, listener: Listener = Listener()) -> Run:
     """The run folder with model and receipt; the audits and the card can follow later."""
     spec = order.spec
-    listener.stage(f"reading {spec.data.source}")
-    material = gather(spec.data, base=order.base, private=spec.privacy is not None, seed=spec.seed, home=home)
+    with _if_interrupted("nothing was written and no epsilon was spent"):
+        listener.stage(f"reading {spec.data.source}")
+        material = gather(spec.data, base=order.base, private=spec.privacy is not None, seed=spec.seed, home=home)
+        listener.stage(f"training {spec.generator.name} on {len(material.schema.columns)} columns" + _promise(spec))
     settings = Settings(
         spec.generator, spec.training, spec.privacy, spec.data.holdout, seed=spec.seed, name=spec.name, parent=spec.data.parent
     )
-    listener.stage(f"training {spec.generator.name} on {len(material.schema.columns)} columns" + _promise(spec))
     history: list[Progress] = []
 
     def report(progress: Progress) -> None:
         history.append(progress)
         listener.training(progress)
 
-    model = train(material, settings, home=home, report=report)
+    model = train(material, settings, home=home, report=report, tell=lambda text: listener.stage(f"note: {text}"))
     folder = RunFolder(runs / new_id(spec.name))
-    with building(folder.path) as partial:
+    with _if_interrupted(f"no model was written{_spent(model)}"), building(folder.path) as partial:
         _write_training(partial, _portable(order), model, order.words, history)
-    made = Run(folder, home, spec, order.words, material, model, order.also)
-    _register(made)
-    return made
+    with _if_interrupted(_kept(folder, model, home)):
+        register(folder, home, ())
+    return Run(folder, home, spec, order.words, material, model, order.also)
+
+
+@contextmanager
+def _if_interrupted(what_stays: str) -> Iterator[None]:
+    """Whoever stops a run is told what it leaves behind."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {what_stays}") from None
+
+
+def _spent(model: Model) -> str:
+    claim = model.receipt.privacy
+    if claim is None or not claim.valid:
+        return "; that no epsilon bounds this training stays in the ledger: see guardrail budget"
+    return f"; epsilon {claim.epsilon:.3g} at delta {claim.delta:g} was spent and stays spent: see guardrail budget"
+
+
+def _kept(folder: RunFolder, model: Model, home: Home) -> str:
+    elsewhere = "" if home.path == Home.find().path else f"GUARDRAIL_HOME={home.path} "
+    return (
+        f"the trained model and its receipt are kept in {folder.path}{_spent(model)}; go on with: {elsewhere}guardrail sample {folder.path}"
+    )
 
 
 def _promise(spec: Spec) -> str:
-    return f" with epsilon {spec.privacy.epsilon:g} at delta {spec.privacy.delta:g}" if spec.privacy else " without privacy"
+    if spec.privacy is None:
+        return " without privacy"
+    if spec.privacy.noise == "seeded":
+        return " with seeded noise: no privacy claim"
+    return f" with epsilon {spec.privacy.epsilon:g} at delta {spec.privacy.delta:g}"
 
 
 def _portable(order: Order) -> Spec:
     """The spec with paths that still hold from inside the run folder."""
     spec, base = order.spec, order.base.resolve()
-    source = spec.data.source if spec.data.source.startswith("builtin:") else str(base / spec.data.source)
+    source = spec.data.source if spec.data.source.startswith(PREFIX) else str(base / Path(spec.data.source).expanduser())
     data = spec.data.model_copy(update={"source": source, "schema_": str(base / spec.data.schema_) if spec.data.schema_ else None})
     return spec.model_copy(update={"data": data, "policy": str(_beside(spec.policy, base)), "card": "card.yaml"})
 
@@ -188,7 +200,7 @@ def audit_run(made: Run, listener: Listener = Listener()) -> None:
     judged_report, made.verdicts = judged(report, made.folder.spec.policy, made.also)
     made.reported = publish(judged_report) if audit.audience == "public" else judged_report
     write_report(made.report, made.folder.report)
-    _register(made)
+    register(made.folder, made.home, made.verdicts)
 
 
 def judged(report: Report, policy: str, also: tuple[str, ...] = ()) -> tuple[Report, tuple[Verdict, ...]]:
@@ -201,14 +213,4 @@ def judged(report: Report, policy: str, also: tuple[str, ...] = ()) -> tuple[Rep
 def card_run(made: Run, listener: Listener = Listener()) -> None:
     listener.stage("writing the model card")
     write_run_card(made.folder, made.report, made.verdicts)
-    _register(made)
-
-
-def _register(made: Run) -> None:
-    """The registry's row and its artifacts by content hash; records never enter the store."""
-    registry = Registry(made.home)
-    record = read_folder(made.folder.path)
-    registry.add_run(record.model_copy(update={"verdicts": {verdict.policy: verdict.status for verdict in made.verdicts}}))
-    for file, kind in ARTIFACTS.items():
-        if (made.folder.path / file).is_file():
-            registry.store((made.folder.path / file).read_bytes(), kind, run=record.id)
+    register(made.folder, made.home, made.verdicts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import platform
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -13,9 +14,10 @@ import torch
 
 from ..data.material import Material
 from ..data.tabular import TabularCodec
+from ..registry.books import Reason
 from ..registry.home import Home
 from ..registry.ledger import Ledger, Reservation
-from ..vocabulary.errors import Unsupported
+from ..vocabulary.errors import GuardrailError, SpecError, Unsupported
 from ..vocabulary.receipt import Mechanism, PrivacyClaim, Receipt
 from ..vocabulary.seeds import entropy
 from ..vocabulary.spec import GeneratorSpec, PrivacySpec, TrainingSpec
@@ -31,33 +33,64 @@ VERSIONS = ("guardrail-generators", "torch", "opacus", "numpy", "pandas")
 
 @dataclass
 class LedgerSpending:
-    """The ledger's side of a training: reserves before the records are touched, settles when training ended."""
+    """The ledger's side of a training: asked before the records are touched, told when training ended.
+
+    Under secure noise it takes epsilon. Without privacy, or with noise that whoever knows the seed removes, no epsilon
+    bounds what leaves: then that is what it records, and a limit refuses it.
+    """
 
     ledger: Ledger
     data: str
     unit: str
-    privacy: PrivacySpec
+    privacy: PrivacySpec | None
     what: str
-    parent: str | None = None
+    parent: str | None
+    tell: Callable[[str], None]
     reservation: Reservation | None = field(default=None, init=False)
 
     def reserve(self, mechanisms: tuple[Mechanism, ...]) -> None:
-        self.reservation = self.ledger.reserve(
+        if self.privacy is None or self.privacy.noise == "seeded":
+            self.reservation = self._unbounded("seeded noise" if self.privacy else "no privacy")
+        else:
+            self.reservation = self._epsilon(self.privacy, mechanisms)
+        for warning in self.reservation.warnings:
+            self.tell(warning)
+
+    def settle(self, claim: PrivacyClaim | None) -> str:
+        """The ledger's entry. Only epsilon can be settled for less."""
+        if self.reservation is None:
+            raise GuardrailError("the strategy trained without asking the ledger; please report it")
+        if claim is not None and claim.valid:
+            self.ledger.settle(self.reservation, claim.mechanisms)
+        return self.reservation.reference
+
+    def what_stays(self) -> str:
+        """Where training was interrupted."""
+        if self.reservation is None:
+            return "no model was written and no epsilon was spent"
+        privacy = self.privacy
+        if privacy is None:
+            stays = "that a training without privacy began on these records stays in their ledger"
+        elif privacy.noise == "seeded":
+            stays = "that a training with seeded noise began on these records stays in their ledger"
+        else:
+            stays = f"epsilon {privacy.epsilon:g} at delta {privacy.delta:g} was reserved before the records were read and stays spent"
+        return f"no model was written, but {stays}: see guardrail budget"
+
+    def _unbounded(self, reason: Reason) -> Reservation:
+        return self.ledger.record_unbounded(self.data, reason=reason, unit=self.unit, what=self.what, parent=self.parent)
+
+    def _epsilon(self, privacy: PrivacySpec, mechanisms: tuple[Mechanism, ...]) -> Reservation:
+        return self.ledger.reserve(
             self.data,
             mechanisms=mechanisms,
             unit=self.unit,
             relation=PrivacyClaim.model_fields["relation"].default,
-            epsilon=self.privacy.epsilon,
-            delta=self.privacy.delta,
+            epsilon=privacy.epsilon,
+            delta=privacy.delta,
             what=self.what,
             parent=self.parent,
         )
-
-    def settle(self, mechanisms: tuple[Mechanism, ...]) -> str | None:
-        if self.reservation is None:
-            return None
-        self.ledger.settle(self.reservation, mechanisms)
-        return self.reservation.reference
 
 
 @dataclass(frozen=True)
@@ -73,12 +106,31 @@ class Settings:
     parent: str | None = None
 
 
-def train(material: Material, settings: Settings, *, home: Home, report: Callable[[Progress], None]) -> Model:
-    """Trains; under privacy, what was reserved stays spent whatever happens next."""
+def train(
+    material: Material,
+    settings: Settings,
+    *,
+    home: Home,
+    report: Callable[[Progress], None],
+    tell: Callable[[str], None] = warnings.warn,
+) -> Model:
+    """Trains; what the ledger recorded before the first step stays there whatever happens next.
+
+    Args:
+        report: told after every step.
+        tell: told what the ledger has to say about this data set, in words for the user.
+    """
     _refuse_what_is_not_there(settings.training)
+    spending = _spending(material, settings, home, tell)
+    try:
+        return _train(material, settings, spending, report)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; " + spending.what_stays()) from None
+
+
+def _train(material: Material, settings: Settings, spending: LedgerSpending, report: Callable[[Progress], None]) -> Model:
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
     codec = TabularCodec(material.schema)
-    spending = _spending(material, settings, home)
     strategy = _strategy(material, settings, spending)
     device = choose_device(settings.training.device)
     with torch.random.fork_rng(devices=[]):
@@ -86,13 +138,9 @@ def train(material: Material, settings: Settings, *, home: Home, report: Callabl
         generator, floor = build(settings.generator, codec), build(GeneratorSpec(name=FLOOR), codec)
         dataset = Dataset(encode(codec, material.train, generator), codec.encode_tokens(material.train), codec.tokens.sizes)
         recipe = _recipe(strategy.recipe(type(generator)), settings.training)
-        try:
-            outcome = strategy.fit(generator, dataset, recipe, seed=settings.seed, device=device, report=report)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("interrupted; " + _what_stays(spending)) from None
+        outcome = strategy.fit(generator, dataset, recipe, seed=settings.seed, device=device, report=report)
         floor.initialise(outcome.counts)
     generator.cpu().eval()
-    entry = spending.settle(outcome.privacy.mechanisms) if spending and outcome.privacy else None
     receipt = Receipt(
         generator=settings.generator.name,
         strategy="private" if outcome.privacy else "plain",
@@ -106,7 +154,7 @@ def train(material: Material, settings: Settings, *, home: Home, report: Callabl
         device=str(device),
         parameters=parameter_count(generator),
         privacy=outcome.privacy,
-        ledger=entry,
+        ledger=spending.settle(outcome.privacy),
         started=started,
         seconds=round(time.perf_counter() - clock, 3),
         versions=_versions(),
@@ -114,26 +162,14 @@ def train(material: Material, settings: Settings, *, home: Home, report: Callabl
     return Model(settings.generator, generator, floor, codec, receipt)
 
 
-def _spending(material: Material, settings: Settings, home: Home) -> LedgerSpending | None:
-    if settings.privacy is None:
-        return None
+def _spending(material: Material, settings: Settings, home: Home, tell: Callable[[str], None]) -> LedgerSpending:
     what = f"train {settings.generator.name} ({settings.name})"
-    return LedgerSpending(Ledger(home), material.fingerprint, material.schema.unit, settings.privacy, what, settings.parent)
+    return LedgerSpending(Ledger(home), material.fingerprint, material.schema.unit, settings.privacy, what, settings.parent, tell)
 
 
-def _what_stays(spending: LedgerSpending | None) -> str:
-    if spending is None or spending.reservation is None:
-        return "no model was written and no epsilon was spent"
-    privacy = spending.privacy
-    return (
-        f"no model was written, but epsilon {privacy.epsilon:g} at delta {privacy.delta:g} was reserved before the records were read "
-        "and stays spent: see guardrail budget"
-    )
-
-
-def _strategy(material: Material, settings: Settings, spending: LedgerSpending | None) -> Strategy:
-    if settings.privacy is None or spending is None:
-        return Plain()
+def _strategy(material: Material, settings: Settings, spending: LedgerSpending) -> Strategy:
+    if settings.privacy is None:
+        return Plain(spending)
     schema = material.schema
     return Private(
         settings.privacy,
@@ -154,12 +190,13 @@ def _recipe(default: Recipe, training: TrainingSpec) -> Recipe:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto`: the GPU where there is one."""
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """`auto`: the GPU where there is one. A device that is not there is refused before anything is spent on it."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(device for device, found in there.items() if found))
+    if not there[name]:
+        raise SpecError(f"training.device {name!r} is not available on this machine; leave it out, or name cpu")
+    return torch.device(name)
 
 
 def _refuse_what_is_not_there(training: TrainingSpec) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..vocabulary.seeds import entropy
 from .contract import Generator, Player, Recipe
 from .loop import Progress, train
-from .strategy import Dataset, Outcome, adam, smoothed_shares
+from .strategy import Dataset, Outcome, Spending, adam, smoothed_shares
 
 
 class ExactCounts:
@@ -45,12 +45,16 @@ class PlainTurn:
 
 
 class Plain:
+    def __init__(self, spending: Spending) -> None:
+        self._spending = spending
+
     def recipe(self, generator: type[Generator]) -> Recipe:
         return generator.plain
 
     def fit(
         self, generator: Generator, dataset: Dataset, recipe: Recipe, *, seed: int, device: torch.device, report: Callable[[Progress], None]
     ) -> Outcome:
+        self._spending.reserve(())
         torch.manual_seed(entropy(seed, "training") % 2**63)
         counts = ExactCounts(dataset)
         generator.initialise(counts)

@@ -14,7 +14,6 @@ import secrets
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -32,18 +31,12 @@ from .bookkeeping import Notes, supports
 from .contract import Generator, Player, Recipe
 from .loop import Progress, train
 from .secure import SecureStream, SeededStream, Stream, gaussian, poisson_batch
-from .strategy import Dataset, Outcome, adam, smoothed_shares
+from .strategy import Dataset, Outcome, Spending, adam, smoothed_shares
 
 COUNTS_SHARE = 0.05
 """Part of the budget (as zCDP's rho) that the one-way counts get where gradients get the rest."""
 PHYSICAL_BATCH = 8192
 """Records whose activations are in memory at once; a speed setting, the logical batch is the sum over them."""
-
-
-class Spending(Protocol):
-    """The ledger, as far as training sees it: asked before the records are, told when training ended."""
-
-    def reserve(self, mechanisms: tuple[Mechanism, ...]) -> None: ...
 
 
 class NoisyCounts:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..vocabulary.receipt import PrivacyClaim
+from ..vocabulary.receipt import Mechanism, PrivacyClaim
 from .contract import Counts, Generator, Player, Recipe
 from .loop import Progress
 
@@ -37,6 +37,14 @@ class Outcome:
     epochs: int
     privacy: PrivacyClaim | None
     trained_rows: int | None
+
+
+class Spending(Protocol):
+    """The ledger, as far as a strategy sees it: asked once, before the records are."""
+
+    def reserve(self, mechanisms: tuple[Mechanism, ...]) -> None:
+        """Everything that will bound what leaves by training; nothing at all where nothing does."""
+        ...
 
 
 class Strategy(Protocol):

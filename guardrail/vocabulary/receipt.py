@@ -84,7 +84,7 @@ class Receipt(Frozen):
     privacy: PrivacyClaim | None
     """None: trained without privacy."""
     ledger: str | None = None
-    """The ledger entry that paid, as `home-id/entry`."""
+    """The ledger's entry of this training, as `home-id/entry`: what paid, or that no epsilon bounds it."""
     started: AwareDatetime
     seconds: float
     versions: dict[str, str]
