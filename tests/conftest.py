@@ -277,7 +277,7 @@ def finished_private(tmp_path_factory) -> tuple[Clinic, Said]:
     made = Clinic(tmp_path_factory.mktemp("private"), rows=800)
     spec = made.spec(
         generator={"name": "made", "options": {"hidden": [16]}},
-        training={"epochs": 2},
+        training={"epochs": 1},
         privacy={"epsilon": 3, "records": 800},
         sample={"n": 300},
     )

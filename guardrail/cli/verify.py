@@ -61,7 +61,7 @@ def _line(one: Check) -> str:
         "untrusted": f"nothing proven: signed by {one.signer}, whom nobody trusted here vouches for{_claims(one)}. "
         "Ask them for their authority's certificate and pass it with --trust",
         "tampered": f"tampered: {one.detail}",
-        "absent": "nothing proven: no manifest (unknown origin; that does not make it fake)",
+        "absent": "nothing proven: no manifest (its origin is unknown, which says nothing against it)",
     }
     return inert(f"{one.path}: {said[one.state]}")
 

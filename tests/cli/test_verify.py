@@ -39,7 +39,7 @@ def test_one_changed_byte_is_tampered(samples, capsys):
 def test_without_its_sidecar_nothing_is_proven(samples, capsys):
     sidecar(samples / "synthetic.csv").unlink()
     assert run(["verify", str(samples / "synthetic.csv")]) == 1
-    assert capsys.readouterr().out.endswith("nothing proven: no manifest (unknown origin; that does not make it fake)\n")
+    assert capsys.readouterr().out.endswith("nothing proven: no manifest (its origin is unknown, which says nothing against it)\n")
 
 
 def test_a_stranger_proves_nothing_until_trusted(samples, own_home, tmp_path, monkeypatch, capsys):
