@@ -21,6 +21,7 @@ STYLE = """<style>
 .gr h1 { font-size: 2.1rem; line-height: 1.2; padding: 0; margin: 0; font-weight: 650; letter-spacing: -.015em; }
 .gr h2 { font-size: 1.3rem; padding: 0; margin: 1.6rem 0 .2rem; font-weight: 650; }
 .gr h3 { font-size: 1.05rem; padding: 0; margin: .4rem 0 .1rem; font-weight: 650; }
+.gr .box { margin-bottom: .8rem; }
 .gr p, .gr li { max-width: 48rem; margin: .2rem 0; }
 .gr ul { margin: .2rem 0; padding-left: 1.2rem; }
 .gr .muted { color: #5f6670; font-size: .875rem; }

@@ -77,7 +77,7 @@ def _verdict(verdict: Verdict) -> Markup:
 
 
 def _rule(rule: RuleOutcome) -> Markup:
-    note = f" {rule.note}." if rule.note and rule.status != "fail" else ""
+    note = f" {rule.note[:1].upper()}{rule.note[1:]}." if rule.note and rule.status != "fail" else ""
     return Markup("{} {} ({}). {}").format(
         chip(rule.status), strong(rule.id), SEVERITY[rule.severity], safe(f"{outcome(rule)}{note} {rule.why}".strip())
     )

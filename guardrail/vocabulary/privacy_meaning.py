@@ -31,7 +31,7 @@ def in_words(epsilon: float, delta: float, *, unit: str = "row", fpr: float = 0.
     caught = best_tpr(epsilon, delta, fpr)
     return (
         f"Whatever else an attacker knows, a test for whether one {who} was in the training data that is wrong about "
-        f"{fpr:.0%} of those who were not finds at most {percent(caught)} of those who were (by guessing: {fpr:.0%})."
+        f"{percent(fpr)} of those who were not finds at most {percent(caught)} of those who were (by guessing: {percent(fpr)})."
     )
 
 
@@ -39,4 +39,4 @@ def percent(share: float) -> str:
     """Never '100 %' for a share below 1: 99.9 % and certainty are different claims."""
     if share >= 1:
         return "100 %"
-    return f"{min(share * 100, 99.9):.1f} %" if share < 0.999 else "more than 99.9 %"
+    return f"{min(share * 100, 99.9):.3g} %" if share < 0.999 else "more than 99.9 %"
