@@ -31,7 +31,7 @@ class Vae(Generator, Player):
     space = "vector"
     Options = VaeOptions
     plain = Recipe(epochs=60, sample_rate=0.05, batch_size=512, learning_rate=0.002, average=0.999)
-    private = Recipe(epochs=40, sample_rate=0.1, learning_rate=0.002, clip=1.0, average=0.98)
+    private = Recipe(epochs=40, sample_rate=0.1, learning_rate=0.01, clip=1.0, average=0.98)
 
     def __init__(self, space: VectorSpace, options: VaeOptions) -> None:
         super().__init__(space, options)
