@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
+
+_NO_PLACE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+}
+"""What the system says of a place somebody named, and not of a fault of ours."""
 
 
 def main() -> None:
@@ -42,10 +56,18 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as fault:
+        if fault.errno not in _NO_PLACE:
+            return _internal(fault)
+        return _say(f"{fault.filename or 'a file'}: {fault.strerror}; see that the place is a folder, may be written to and has room", 2)
     except Exception as fault:
-        traceback.print_exc()
-        return _say(f"internal error: {type(fault).__name__}: {fault}; please report it with the lines above", 4)
+        return _internal(fault)
     return result if isinstance(result, int) else 0
+
+
+def _internal(fault: Exception) -> int:
+    traceback.print_exc()
+    return _say(f"internal error: {type(fault).__name__}: {fault}; please report it with the lines above", 4)
 
 
 def _say(message: str, code: int) -> int:

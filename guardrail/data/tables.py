@@ -37,7 +37,11 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     """The whole table or the file as it was; CSV or Parquet by the suffix."""
     _check_suffix(path)
     checked_names([str(name) for name in frame.columns], str(path))
-    write_atomic(path, _as_csv(frame, path) if path.suffix.lower() in _TEXT else _as_parquet(frame, path))
+    content = _as_csv(frame, path) if path.suffix.lower() in _TEXT else _as_parquet(frame, path)
+    try:
+        write_atomic(path, content)
+    except OSError as fault:
+        raise DataError(f"{repr(str(path))[1:-1]}: cannot be written: {fault.strerror or fault}; name another file") from None
 
 
 def _check_suffix(path: Path) -> None:

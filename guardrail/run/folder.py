@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -81,6 +82,13 @@ def new_id(name: str, now: dt.datetime | None = None) -> str:
     """Sorts by time, names the spec, and is unique: `20261123-101502-ab12cd-clinic-visits`."""
     moment = (now or dt.datetime.now(dt.UTC)).strftime("%Y%m%d-%H%M%S")
     return f"{moment}-{secrets.token_hex(3)}-{name}"
+
+
+def require_place(runs: Path) -> None:
+    """Before epsilon is spent: a run that has no place to go would be lost. Writes nothing."""
+    nearest = next(path for path in (runs.absolute(), *runs.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"{runs}: {nearest} is no folder that can be written to, so a run would have no place; name another with --runs")
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from ..vocabulary.spec import Spec
 from .audit import chosen, report_on
 from .card import read_words, write_run_card
 from .evidence import assemble
-from .folder import RunFolder, building, document, new_id
+from .folder import RunFolder, building, document, new_id, require_place
 from .registration import register
 from .sample import default_rows, refuse_unavailable_marks, write_samples
 
@@ -112,6 +112,7 @@ def train_run(order: Order, *, home: Home, runs: Path, listener: Listener = List
     """The run folder with model and receipt; the audits and the card can follow later."""
     spec = order.spec
     with _if_interrupted("nothing was written and no epsilon was spent"):
+        require_place(runs)
         listener.stage(f"reading {spec.data.source}")
         material = gather(spec.data, base=order.base, private=spec.privacy is not None, seed=spec.seed, home=home)
         listener.stage(f"training {spec.generator.name} on {len(material.schema.columns)} columns" + _promise(spec))

@@ -26,6 +26,7 @@ def write_samples(
     """`n` rows to `to` (the run's own sample file where left out) and the sidecar beside it."""
     path = to or folder.path / SAMPLES
     write_table(model.sample(n, seed=seed), path)
+    manifest.sidecar(path).unlink(missing_ok=True)  # of the rows that were there before: it would call these tampered
     if "manifest" in marks:
         manifest.sign(path, home, _assertions(folder, model))
     return path

@@ -78,6 +78,20 @@ def test_a_device_that_is_not_there_is_refused_before_epsilon_is_spent(clinic):
     refused(clinic, f"training.device '{absent}'", "cpu")
 
 
+@pytest.mark.parametrize("place", ["visits.csv", "visits.csv/runs"])
+def test_a_place_that_cannot_hold_runs_is_refused_before_epsilon_is_spent(clinic, place):
+    clinic.spec(privacy=PRIVATE)
+    said = clinic("run", "spec.yaml", "--runs", place)
+    assert said.code == 2 and "--runs" in said.err and "Traceback" not in said.err
+    assert clinic.ledger() == [] and (clinic.folder / "visits.csv").is_file()
+
+
+@pytest.mark.parametrize("place", ["visits.csv/x.yaml", "n" * 300 + ".yaml"])
+def test_a_file_that_cannot_be_made_is_one_line_and_no_internal_error(clinic, place):
+    said = clinic("schema", "visits.csv", "-o", place)
+    assert said.code == 2 and said.err.count("\n") == 1 and "Traceback" not in said.err
+
+
 def test_no_spec_and_no_yaml_are_refused(clinic):
     refused(clinic, "spec.yaml")
     (clinic.folder / "spec.yaml").write_text("data: [")
