@@ -112,7 +112,7 @@ def test_a_limit_holds_for_frames_as_for_files(home):
         ({"options": {"hiden": [8]}}, SpecError, "did you mean 'hidden'"),
         ({"epochs": 0}, SpecError, "epochs"),
         ({"epsilon": -1.0}, SpecError, "epsilon"),
-        ({"epsilon": 3.0, "delta": 0.5, "records": 600}, PrivacyRefused, "1/records"),
+        ({"epsilon": 3.0, "delta": 0.5, "records": 600}, PrivacyRefused, "delta 0.5 is not below 1"),
         ({"epsilon": float("nan")}, SpecError, "epsilon"),
         ({"device": "gpu"}, SpecError, "device"),
     ],

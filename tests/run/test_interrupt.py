@@ -168,7 +168,7 @@ def test_a_real_signal_ends_with_130_one_line_and_nothing_half_written(clinic, s
 
 
 def test_a_kill_in_training_leaves_the_reservation_spent_and_no_run(clinic):
-    assert clinic("budget", "visits.csv", "--limit", "5").code == 0
+    assert clinic("budget", "visits.csv", "--limit", "4").code == 0
     clinic.spec(**LONG)
     process = started(clinic, "run", "spec.yaml")
     wait_for(process, "  step ")
@@ -176,7 +176,7 @@ def test_a_kill_in_training_leaves_the_reservation_spent_and_no_run(clinic):
     process.communicate(timeout=60)
     (entry,) = clinic.ledger()
     (group,) = clinic("budget", "visits.csv", "--json").object["groups"]
-    assert entry["state"] == "reserved" and group["epsilon"] == pytest.approx(3) and group["left"] == pytest.approx(2)
+    assert entry["state"] == "reserved" and group["epsilon"] == pytest.approx(3) and group["left"] == pytest.approx(1)
     assert clinic("runs", "--json").object["runs"] == [] and clinic.runs == []
     clinic.spec(privacy=PRIVATE)
     assert clinic("run", "spec.yaml").code == 3
