@@ -38,6 +38,7 @@ class Notes:
         self._layers = [module for module in player.modules() if type(module) in LINEAR]
         self._inputs: dict[nn.Module, Tensor] = {}
         self._outputs: dict[nn.Module, Tensor] = {}
+        self._gradients: tuple[Tensor, ...] = ()
         self.complete = True
         """False once a layer ran twice, not at all, or on more than one vector per record."""
 
@@ -57,19 +58,24 @@ class Notes:
                 handle.remove()
         self.complete &= len(self._outputs) == len(self._layers)
 
-    def clipped_sum(self, losses: Tensor, clip: float, parameters: Sequence[nn.Parameter]) -> tuple[list[Tensor], Tensor]:
-        """Per parameter the sum of clipped gradients, and each record's factor; one backward pass."""
-        gradients = torch.autograd.grad(losses.sum(), [self._outputs[layer] for layer in self._layers])
+    def measure(self, losses: Tensor, *, keep_graph: bool = False) -> Tensor:
+        """(records,): the norm of each record's whole gradient, from one backward pass that stops at the layers' outputs."""
+        outputs = [self._outputs[layer] for layer in self._layers]
+        # A layer that ran and was not used (no number among the columns) has no gradient to contribute.
+        self._gradients = torch.autograd.grad(losses.sum(), outputs, retain_graph=keep_graph, allow_unused=True, materialize_grads=True)
         squares = torch.zeros(len(losses), device=losses.device, dtype=losses.dtype)
-        for layer, gradient in zip(self._layers, gradients, strict=True):
+        for layer, gradient in zip(self._layers, self._gradients, strict=True):
             norms = GradSampleHooksFastGradientClipping.NORM_SAMPLERS[type(layer)](layer, [self._inputs[layer]], gradient)
             squares += torch.stack([norm.square() for norm in norms.values()]).sum(0)
-        factors = (clip / (squares.sqrt() + 1e-6)).clamp(max=1.0)
+        return squares.sqrt()
+
+    def weighted_sum(self, factors: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+        """Per parameter the sum over records of factor x gradient, after `measure`."""
         sums: dict[int, Tensor] = {}
-        for layer, gradient in zip(self._layers, gradients, strict=True):
+        for layer, gradient in zip(self._layers, self._gradients, strict=True):
             weighted = gradient * factors[:, None]
             weight = weighted.T @ self._inputs[layer]
             sums[id(layer.weight)] = weight * layer.mask if isinstance(layer, MaskedLinear) else weight
             if layer.bias is not None:
                 sums[id(layer.bias)] = weighted.sum(0)
-        return [sums[id(parameter)] for parameter in parameters], factors
+        return [sums[id(parameter)] for parameter in parameters]

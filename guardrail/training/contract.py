@@ -59,10 +59,6 @@ class Counts(Protocol):
         """Per column the share of each token, (tokens,) float64, non-negative, summing to 1."""
         ...
 
-    def total(self) -> float:
-        """The number of records, as far as it may be known in public places."""
-        ...
-
 
 class Generator(nn.Module):
     """A family of models on one space."""

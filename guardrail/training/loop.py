@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,12 +28,12 @@ class Progress:
 
 
 class Turn(Protocol):
-    """One player's turn: from a batch to changed weights."""
+    """One player's turn: from a batch of its own to changed weights."""
 
     @property
     def optimizer(self) -> torch.optim.Optimizer: ...
 
-    def step(self, batch: Tensor) -> float | None:
+    def step(self) -> float | None:
         """The mean loss where it may be shown, else None."""
         ...
 
@@ -41,25 +41,24 @@ class Turn(Protocol):
 def train(
     generator: Generator,
     turns: Sequence[Turn],
-    batches: Iterable[Tensor],
     *,
     steps: int,
     average: float,
     epsilon_after: Callable[[int], float | None],
     report: Callable[[Progress], None],
 ) -> None:
-    """Every batch, every player in turn; learning rate by cosine decay; the released weights are the moving average."""
+    """`steps` times every player in turn; learning rate by cosine decay; the released weights are the moving average."""
     started = time.perf_counter()
     averaged = _Average(generator, average)
     bases = [[group["lr"] for group in turn.optimizer.param_groups] for turn in turns]
     generator.train()
-    for step, batch in enumerate(batches, start=1):
+    for step in range(1, steps + 1):
         decay = 0.5 * (1 + math.cos(math.pi * (step - 1) / steps))
         losses = []
         for turn, rates in zip(turns, bases, strict=True):
             for group, rate in zip(turn.optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * decay
-            losses.append(turn.step(batch))
+            losses.append(turn.step())
         averaged.update()
         report(Progress(step, steps, time.perf_counter() - started, losses[0] if losses else None, epsilon_after(step)))
     averaged.release()

@@ -23,15 +23,13 @@ class ExactCounts:
         tokens = self._dataset.tokens
         return tuple(smoothed_shares(np.bincount(tokens[:, i], minlength=size)) for i, size in enumerate(self._dataset.sizes))
 
-    def total(self) -> float:
-        return float(len(self._dataset.tokens))
-
 
 class PlainTurn:
-    def __init__(self, player: Player, optimizer: torch.optim.Optimizer) -> None:
-        self.player, self.optimizer = player, optimizer
+    def __init__(self, player: Player, optimizer: torch.optim.Optimizer, batches: Iterator[Tensor]) -> None:
+        self.player, self.optimizer, self._batches = player, optimizer, batches
 
-    def step(self, batch: Tensor) -> float | None:
+    def step(self) -> float | None:
+        batch = next(self._batches)
         self.optimizer.zero_grad()
         loss = self.player.losses(batch).mean() if self.player.sees_records else None
         free = self.player.free_loss(len(batch))
@@ -61,16 +59,19 @@ class Plain:
         generator.to(device)
         rows = len(dataset.records)
         batch_size = min(math.ceil(recipe.sample_rate * rows), recipe.batch_size or rows)
-        turns = [PlainTurn(player, adam(player, recipe)) for player in generator.players().values()]
+        turns = [
+            PlainTurn(player, adam(player, recipe), _shuffled(dataset.records.to(device), batch_size, entropy(seed, f"batches of {name}")))
+            for name, player in generator.players().items()
+        ]
         steps = recipe.epochs * math.ceil(rows / batch_size) if turns else 0
         if turns:
-            batches = _shuffled(dataset.records.to(device), batch_size, recipe.epochs, entropy(seed, "batches"))
-            train(generator, turns, batches, steps=steps, average=recipe.average, epsilon_after=lambda _: None, report=report)
+            train(generator, turns, steps=steps, average=recipe.average, epsilon_after=lambda _: None, report=report)
         return Outcome(counts, steps, batch_size, recipe.epochs if turns else 1, None, rows)
 
 
-def _shuffled(records: Tensor, batch_size: int, epochs: int, seed: int) -> Iterator[Tensor]:
+def _shuffled(records: Tensor, batch_size: int, seed: int) -> Iterator[Tensor]:
+    """Epoch after epoch, without end, each in a new order."""
     order = torch.Generator().manual_seed(seed % 2**63)
-    for _ in range(epochs):
+    while True:
         for indices in torch.randperm(len(records), generator=order).split(batch_size):
             yield records[indices.to(records.device)]

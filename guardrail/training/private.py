@@ -11,15 +11,10 @@ from __future__ import annotations
 
 import math
 import secrets
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 
 import numpy as np
 import torch
-from opacus.grad_sample.grad_sample_module_fast_gradient_clipping import GradSampleHooksFastGradientClipping
-from opacus.optimizers import DPOptimizerFastGradientClipping
-from opacus.validators import ModuleValidator
 from torch import Tensor
 
 from ..vocabulary.errors import PrivacyRefused, Unsupported
@@ -27,16 +22,14 @@ from ..vocabulary.receipt import GaussianQuery, Mechanism, PrivacyClaim, Sampled
 from ..vocabulary.seeds import stream as public_stream
 from ..vocabulary.spec import PrivacySpec
 from .accounting import calibrate, epsilon_prv, epsilon_rdp, zcdp_of
-from .bookkeeping import Notes, supports
 from .contract import Generator, Player, Recipe
 from .loop import Progress, train
+from .private_turn import FreeTurn, PrivateTurn
 from .secure import SecureStream, SeededStream, Stream, gaussian, poisson_batch
 from .strategy import Dataset, Outcome, Spending, adam, smoothed_shares
 
 COUNTS_SHARE = 0.05
 """Part of the budget (as zCDP's rho) that the one-way counts get where gradients get the rest."""
-PHYSICAL_BATCH = 8192
-"""Records whose activations are in memory at once; a speed setting, the logical batch is the sum over them."""
 
 
 class NoisyCounts:
@@ -65,134 +58,6 @@ def one_way_sensitivity(columns: int) -> float:
     return math.sqrt(columns)
 
 
-class _NoisyOptimizer(DPOptimizerFastGradientClipping):  # type: ignore[misc]
-    """Opacus' optimizer with noise from our stream, and with room for gradients that never saw a record."""
-
-    def __init__(
-        self, optimizer: torch.optim.Optimizer, *, noise_multiplier: float, clip: float, normaliser: float, source: Stream
-    ) -> None:
-        super().__init__(
-            optimizer, noise_multiplier=noise_multiplier, max_grad_norm=clip, expected_batch_size=normaliser, loss_reduction="mean"
-        )
-        self._source = source
-        self.free_gradients: list[Tensor] | None = None
-
-    def add_noise(self) -> None:
-        parameters = list(self.params)
-        deviation = self.noise_multiplier * self.max_grad_norm
-        noise = gaussian(self._source, sum(parameter.numel() for parameter in parameters)).mul_(deviation)
-        for parameter, part in zip(parameters, noise.split([p.numel() for p in parameters]), strict=True):
-            parameter.grad = parameter.summed_grad + part.view_as(parameter).to(parameter)
-
-    def scale_grad(self) -> None:
-        super().scale_grad()
-        if self.free_gradients is not None:
-            for parameter, free in zip(self.params, self.free_gradients, strict=True):
-                parameter.grad += free
-
-
-class PrivateTurn:
-    """One player's private step: clipped sum, noise, public normaliser. Clipping takes one backward pass where the layers
-    allow it, else two (ghost clipping where Opacus knows the layer's norms, per-record gradients where it does not)."""
-
-    def __init__(
-        self, player: Player, optimizer: torch.optim.Optimizer, *, clip: float, noise_multiplier: float, normaliser: float, source: Stream
-    ) -> None:
-        refuse_mixing_layers(player)
-        self.player = player
-        self._normaliser, self._clip = normaliser, clip
-        self._notes, self._one_pass = Notes(player), supports(player)
-        self.optimizer = _NoisyOptimizer(optimizer, noise_multiplier=noise_multiplier, clip=clip, normaliser=normaliser, source=source)
-        self._hooks: GradSampleHooksFastGradientClipping | None = None
-
-    def close(self) -> None:
-        """Takes the hooks off the player: it leaves training as it came."""
-        if self._hooks is not None:
-            self._hooks.cleanup()
-
-    def step(self, batch: Tensor) -> float | None:
-        clipped = self.clipped_sum(batch)
-        self.optimizer.free_gradients = self._free_gradients()
-        for parameter, gradient in zip(self.optimizer.params, clipped, strict=True):
-            parameter.grad, parameter.summed_grad = gradient, None
-        self.optimizer.step()
-        self.player.after_step()
-        return None
-
-    def clipped_sum(self, batch: Tensor) -> list[Tensor]:
-        """Per parameter the sum over records of min(1, clip / norm) x gradient; zeros for an empty batch."""
-        sums = [torch.zeros_like(parameter) for parameter in self.optimizer.params]
-        for chunk in batch.split(PHYSICAL_BATCH) if len(batch) else ():
-            for total, gradient in zip(sums, self._clipped_chunk(chunk), strict=True):
-                total += gradient
-        return sums
-
-    def _clipped_chunk(self, chunk: Tensor) -> list[Tensor]:
-        if self._one_pass:
-            with self._notes.taken(len(chunk)):
-                losses = self._losses(chunk)
-            self._one_pass = self._notes.complete
-        if self._one_pass:
-            sums, factors = self._notes.clipped_sum(losses, self._clip, list(self.optimizer.params))
-        else:
-            losses, factors = self._measured(chunk)
-        finite = factors.isfinite() & losses.isfinite()
-        if not finite.all():
-            # Its gradient is not a number, so it has no direction to contribute: zero, within the clip, and said.
-            warnings.warn("a record's gradient was not finite; its contribution to the step was set to zero", RuntimeWarning, stacklevel=2)
-            return self._clipped_chunk(chunk[finite]) if finite.any() else [torch.zeros_like(p) for p in self.optimizer.params]
-        return sums if self._one_pass else self._gradients((factors * losses).sum())
-
-    def _measured(self, chunk: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses and clipping factors by Opacus, for layers of any kind; the sum then takes a second pass."""
-        if self._hooks is None:
-            self._hooks = GradSampleHooksFastGradientClipping(self.player, loss_reduction="sum", max_grad_norm=self._clip, strict=False)
-        # Only here do the layers note norms; any other pass (a likelihood, a free loss) goes unnoticed.
-        self._hooks.enable_hooks()
-        try:
-            with _without_hook_warning():
-                losses = self._losses(chunk)
-                losses.sum().backward(retain_graph=True)
-            return losses, self._hooks.get_clipping_coef()
-        finally:
-            self._hooks.disable_hooks()
-
-    def _losses(self, chunk: Tensor) -> Tensor:
-        losses = self.player.losses(chunk)
-        if losses.shape != (len(chunk),):
-            raise Unsupported(
-                f"{type(self.player).__name__}.losses() gave shape {tuple(losses.shape)} for {len(chunk)} records; "
-                f"it must be ({len(chunk)},): any other shape would broadcast against the clipping factors and void the guarantee"
-            )
-        return losses
-
-    def _free_gradients(self) -> list[Tensor] | None:
-        """For the public batch size: under Poisson sampling the true one is a secret."""
-        free = self.player.free_loss(round(self._normaliser))
-        return None if free is None else self._gradients(free)
-
-    def _gradients(self, loss: Tensor) -> list[Tensor]:
-        """By autograd.grad, so that nothing is left behind in `.grad`."""
-        with _without_hook_warning():
-            found = torch.autograd.grad(loss, list(self.optimizer.params), allow_unused=True)
-        return [torch.zeros_like(p) if gradient is None else gradient for p, gradient in zip(self.optimizer.params, found, strict=True)]
-
-
-@contextmanager
-def _without_hook_warning() -> Iterator[None]:
-    """Records need no gradient of their own, and torch finds that worth a warning."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Full backward hook is firing")
-        yield
-
-
-def refuse_mixing_layers(player: Player) -> None:
-    """Batch norm and its like read other records of the batch: then one record's gradient is not its own."""
-    faults = ModuleValidator.validate(player, strict=False)
-    if faults:
-        raise Unsupported(f"{type(player).__name__} cannot be trained privately: {faults[0]}")
-
-
 class Private:
     """`epsilon` at `delta` for adding or removing one unit, by a plan made of public numbers."""
 
@@ -206,14 +71,18 @@ class Private:
         self._spending = spending
         if privacy.schema_epsilon:
             raise Unsupported("privacy.schema_epsilon: measuring a schema under privacy is not available yet; declare the schema public")
-        if records is not None and privacy.delta >= 1 / records:
-            raise PrivacyRefused(
-                f"delta {privacy.delta:g} is not below 1/records = {1 / records:g}: publishing one record in full would satisfy it; "
-                "choose a smaller delta"
-            )
+        if records is not None:
+            self._refuse_delta_of_one_unit(records)
 
     def recipe(self, generator: type[Generator]) -> Recipe:
         return generator.private
+
+    def _refuse_delta_of_one_unit(self, records: float) -> None:
+        if self._privacy.delta >= 1 / records:
+            raise PrivacyRefused(
+                f"delta {self._privacy.delta:g} is not below 1 over the number of units, {1 / records:.2g}: "
+                "publishing one unit's record in full would satisfy it; choose a smaller delta"
+            )
 
     def fit(
         self, generator: Generator, dataset: Dataset, recipe: Recipe, *, seed: int, device: torch.device, report: Callable[[Progress], None]
@@ -228,12 +97,15 @@ class Private:
         self._spending.reserve(tuple(plan))
         counts = NoisyCounts(dataset, noise_multiplier=plan[0].noise_multiplier, source=source)
         records = self._records if self._records is not None else counts.total()
+        self._refuse_delta_of_one_unit(records)
         generator.initialise(counts)
         generator.to(device)
         if players:
-            turns = [self._turn(player, mechanism, recipe, rate * records, source) for player, mechanism in self._charged(players, plan)]
-            batches = _poisson(dataset.records.to(device), rate, steps, source)
-            train(generator, turns, batches, steps=steps, average=recipe.average, epsilon_after=self._meter(plan, steps), report=report)
+            batches = _poisson(dataset.records.to(device), rate, source)
+            turns = [
+                self._turn(player, mechanism, recipe, batches, rate * records, source) for player, mechanism in self._charged(players, plan)
+            ]
+            train(generator, turns, steps=steps, average=recipe.average, epsilon_after=self._meter(plan, steps), report=report)
             for turn in turns:
                 turn.close()
         claim = self._claim(self._normalised(plan, rate * records), records)
@@ -268,7 +140,7 @@ class Private:
         if self._records is None:
             raise PrivacyRefused(
                 "training.batch_size under privacy needs a public record count to turn it into a sampling rate; "
-                "add `privacy: {records: <public size of the source>}`, or leave batch_size out"
+                "add `privacy: {records: <public number of units in the source>}`, or leave batch_size out"
             )
         return min(1.0, recipe.batch_size / self._records)
 
@@ -283,19 +155,26 @@ class Private:
             mechanism = next(paid) if player.sees_records else None
             yield player, mechanism
 
+    @staticmethod
     def _turn(
-        self, player: Player, mechanism: SampledGaussian | None, recipe: Recipe, normaliser: float, source: Stream
+        player: Player, mechanism: SampledGaussian | None, recipe: Recipe, batches: Iterator[Tensor], normaliser: float, source: Stream
     ) -> PrivateTurn | FreeTurn:
         optimizer = adam(player, recipe)
         if mechanism is None:
             return FreeTurn(player, optimizer, round(normaliser))
         return PrivateTurn(
-            player, optimizer, clip=mechanism.clip, noise_multiplier=mechanism.noise_multiplier, normaliser=normaliser, source=source
+            player,
+            optimizer,
+            batches,
+            clip=mechanism.clip,
+            noise_multiplier=mechanism.noise_multiplier,
+            normaliser=normaliser,
+            source=source,
         )
 
     def _meter(self, plan: list[Mechanism], steps: int) -> Callable[[int], float | None]:
         """Epsilon so far, at twenty of the steps: the accountant is exact and not free."""
-        shown = {round(steps * k / 20) for k in range(1, 21)}
+        shown = {round(steps * k / 20) for k in range(1, 21)} if self._privacy.noise == "secure" else set()
 
         def so_far(step: int) -> float | None:
             if step not in shown:
@@ -323,26 +202,7 @@ class Private:
         )
 
 
-class FreeTurn:
-    """The turn of a player that sees no record (a GAN's generator): an ordinary step, at no privacy cost."""
-
-    def __init__(self, player: Player, optimizer: torch.optim.Optimizer, n: int) -> None:
-        self.player, self.optimizer, self._n = player, optimizer, n
-
-    def step(self, batch: Tensor) -> float | None:
-        """`batch` is not read: not even its size, which under Poisson sampling is a secret."""
-        self.optimizer.zero_grad()
-        loss = self.player.free_loss(self._n)
-        if loss is not None:
-            loss.backward()
-            self.optimizer.step()
-            self.player.after_step()
-        return None
-
-    def close(self) -> None:
-        """Nothing was put on the player."""
-
-
-def _poisson(records: Tensor, rate: float, steps: int, source: Stream) -> Iterator[Tensor]:
-    for _ in range(steps):
+def _poisson(records: Tensor, rate: float, source: Stream) -> Iterator[Tensor]:
+    """Batches without end; whoever asks gets one that nobody else has."""
+    while True:
         yield records[poisson_batch(source, len(records), rate).to(records.device)]

@@ -4,9 +4,11 @@ torch's and numpy's generators are not cryptographic: who knows part of their ou
 noise. Here every number comes from an AES-256 keystream in counter mode whose key is drawn from the operating system and
 never leaves the object.
 
-Floating point: released noise is the sum of four Gaussians over two (Holohan and Braghin 2021, 'Secure random sampling in
+Floating point: noise is the sum of four Gaussians over two (Holohan and Braghin 2021, 'Secure random sampling in
 differential privacy', arXiv 2107.10138, section 5.1), which raises the cost of reading the true value off the noisy one's
-low-order bits (Mironov 2012) from 2^53 to 2^159 trials. Not covered: timing side channels of the sampler.
+low-order bits (Mironov 2012) from 2^53 to 2^159 trials. Whoever adds it does so in double precision and rounds the result
+to a grid known beforehand (whole counts; a part of the deviation for gradients), so that single precision opens no new
+hole. Not covered: timing side channels of the sampler.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ class Schema(Frozen):
     """Other modalities join with their codecs."""
     declared_by: str = ""
     """Who stands for the public entries: a published document, a person."""
-    records: int | None = Field(default=None, gt=0, description="public size of the source data")
+    records: int | None = Field(default=None, gt=0, description="public number of units in the source data")
     unit: str = "row"
     """Unit of privacy: `row`, or the column naming the person; that column is not modelled."""
     target: str | None = None

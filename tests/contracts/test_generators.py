@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from guardrail.data.cast import cast
+from guardrail.data.material import Material
 from guardrail.data.tabular import TabularCodec
 from guardrail.registry.home import Home
-from guardrail.data.material import Material
-from guardrail.training.model import Model, build, codec_document, encode, load
-from guardrail.training.fit import Settings, train
 from guardrail.training.contract import Generator, Player
+from guardrail.training.fit import Settings, train
+from guardrail.training.model import Model, build, codec_document, encode, load
 from guardrail.training.plain import ExactCounts
-from guardrail.training.private import PrivateTurn
+from guardrail.training.private_turn import PrivateTurn
 from guardrail.training.secure import SecureStream
 from guardrail.training.strategy import Dataset
 from guardrail.vocabulary import documents
@@ -136,7 +136,7 @@ def test_clipped_sum_equals_the_loop_of_one(name: str, monkeypatch: pytest.Monke
                     if gradient is not None:
                         total += gradient * min(1.0, clip / (norm + 1e-6))
             optimizer = torch.optim.SGD(parameters, lr=1.0)
-            turn = PrivateTurn(player, optimizer, clip=clip, noise_multiplier=1.0, normaliser=1.0, source=SecureStream())
+            turn = PrivateTurn(player, optimizer, iter(()), clip=clip, noise_multiplier=1.0, normaliser=1.0, source=SecureStream())
             monkeypatch.setattr(turn, "_losses", lambda chunk, player=player: losses(player, chunk))
             for fast, slow in zip(turn.clipped_sum(records), expected, strict=True):
                 assert torch.allclose(fast, slow, atol=1e-10, rtol=1e-8)
@@ -164,9 +164,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return Home.find()
 
 
-def trained(name: str, home: Home, *, epsilon: float | None, n: int = 600, epochs: int = 2) -> Model:
-    frame = rows(n)
-    material = Material(SCHEMA, frame, None, "hmac-sha256:test")
+def trained(
+    name: str,
+    home: Home,
+    *,
+    epsilon: float | None,
+    n: int = 600,
+    epochs: int = 2,
+    schema: Schema = SCHEMA,
+    frame: pd.DataFrame | None = None,
+) -> Model:
+    material = Material(schema, rows(n) if frame is None else frame, None, "hmac-sha256:test")
     privacy = PrivacySpec(epsilon=epsilon, noise="seeded") if epsilon else None
     settings = Settings(GeneratorSpec(name=name), TrainingSpec(epochs=epochs, device="cpu"), privacy, holdout=0.0)
     return train(material, settings, home=home, report=lambda _: None)
@@ -183,6 +191,28 @@ def test_a_saved_model_samples_the_same_after_loading(name: str, epsilon: float 
     documents.write_json(folder / "receipt.json", model.receipt.model_dump(mode="json"))
     pd.testing.assert_frame_equal(model.sample(40, seed=5), load(folder).sample(40, seed=5))
     pd.testing.assert_frame_equal(model.sample_floor(40, seed=5), load(folder).sample_floor(40, seed=5))
+
+
+CONSTANT = {"kind": "integer", "low": 4, "high": 4}
+WORDS = {"kind": "categorical", "categories": ["a", "b"], "missing": True}
+ODD: dict[str, tuple[dict[str, object], pd.DataFrame]] = {
+    "one constant column": ({"x": CONSTANT}, pd.DataFrame({"x": [4] * 30})),
+    "one column of words": ({"x": WORDS}, pd.DataFrame({"x": ["a", "b", None] * 10})),
+    "one number": ({"x": {"kind": "numeric", "low": 0, "high": 1}}, pd.DataFrame({"x": np.linspace(0, 1, 30)})),
+    "no number": ({"x": WORDS, "y": {"kind": "boolean"}}, pd.DataFrame({"x": ["a", "b", None] * 10, "y": ["true", "false"] * 15})),
+    "all missing": ({"x": WORDS, "y": {**CONSTANT, "missing": True}}, pd.DataFrame({"x": [None] * 30, "y": [None] * 30}, dtype=object)),
+    "one row": ({"x": WORDS, "y": {"kind": "numeric", "low": 0, "high": 1}}, pd.DataFrame({"x": ["a"], "y": [0.5]})),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("epsilon", [None, 2.0])
+@pytest.mark.parametrize("name", NAMES)
+def test_odd_tables_train_and_sample(name: str, epsilon: float | None, odd: str, home: Home):
+    columns, raw = ODD[odd]
+    schema = Schema.model_validate({"columns": columns, "records": 30})
+    model = trained(name, home, epsilon=epsilon, epochs=1, schema=schema, frame=cast(raw, schema))
+    assert cast(model.sample(20), schema).shape == (20, len(columns))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -12,9 +14,10 @@ from torch import Tensor, nn
 from guardrail.training.bookkeeping import supports
 from guardrail.training.contract import Generator, Player, Recipe
 from guardrail.training.layers import MaskedLinear
-from guardrail.training.private import NoisyCounts, Private, PrivateTurn, refuse_mixing_layers
+from guardrail.training.private import NoisyCounts, Private, _poisson
+from guardrail.training.private_turn import PrivateTurn, refuse_mixing_layers
 from guardrail.training.secure import SecureStream, SeededStream
-from guardrail.training.strategy import Dataset
+from guardrail.training.strategy import Dataset, Outcome
 from guardrail.vocabulary.errors import PrivacyRefused, Unsupported
 from guardrail.vocabulary.receipt import GaussianQuery, Mechanism, SampledGaussian
 from guardrail.vocabulary.spec import PrivacySpec
@@ -56,9 +59,11 @@ class Normalised(Player):
         return self.layers(batch).sum(1)
 
 
-def turn_for(player: Player, *, noise: float = 1.0, normaliser: float = 16.0, lr: float = 1.0, source: object = None) -> PrivateTurn:
+def turn_for(player: Player, batch: Tensor | None = None, *, noise: float = 1.0, normaliser: float = 16.0, lr: float = 1.0) -> PrivateTurn:
+    """A turn that gets the same batch every time; the empty one where none is given."""
+    batches = itertools.repeat(torch.zeros(0, 5) if batch is None else batch)
     optimizer = torch.optim.SGD(player.parameters(), lr=lr)
-    return PrivateTurn(player, optimizer, clip=CLIP, noise_multiplier=noise, normaliser=normaliser, source=source or SecureStream())
+    return PrivateTurn(player, optimizer, batches, clip=CLIP, noise_multiplier=noise, normaliser=normaliser, source=SecureStream())
 
 
 def loop_of_one(player: Player, batch: Tensor) -> list[Tensor]:
@@ -135,7 +140,7 @@ def test_clipped_sum_does_not_depend_on_the_physical_batch(doubles: None, monkey
     player, batch = Regression(), torch.randn(40, 5)
     turn = turn_for(player)
     whole = turn.clipped_sum(batch)
-    monkeypatch.setattr("guardrail.training.private.PHYSICAL_BATCH", 7)
+    monkeypatch.setattr("guardrail.training.private_turn.PHYSICAL_BATCH", 7)
     for one, other in zip(whole, turn.clipped_sum(batch), strict=True):
         assert torch.allclose(one, other, atol=1e-12)
 
@@ -152,12 +157,12 @@ def test_adding_a_record_moves_the_sum_by_at_most_the_clip(doubles: None):
 
 
 def test_noise_has_the_promised_deviation_and_the_public_normaliser(doubles: None):
-    player, batch = Regression(), torch.zeros(0, 5)
+    player = Regression()
     turn = turn_for(player, noise=2.0, normaliser=10.0)
     moves = []
     for _ in range(800):
         before = [p.detach().clone() for p in player.parameters()]
-        turn.step(batch)
+        turn.step()
         moves.append(torch.cat([(p - b).flatten() for p, b in zip(player.parameters(), before, strict=True)]).detach())
     deviation = torch.stack(moves).std(0)
     assert torch.all((deviation / (2.0 * CLIP / 10.0) - 1).abs() < 0.2)
@@ -167,28 +172,86 @@ def test_noise_has_the_promised_deviation_and_the_public_normaliser(doubles: Non
 def test_an_empty_batch_still_takes_a_noisy_step():
     player = Regression()
     before = [p.detach().clone() for p in player.parameters()]
-    turn_for(player).step(torch.zeros(0, 5))
+    turn_for(player).step()
     assert all(not torch.equal(p, b) for p, b in zip(player.parameters(), before, strict=True))
 
 
 def test_without_noise_to_speak_of_the_step_goes_down_the_gradient():
     torch.manual_seed(3)
     player, batch = Regression(), torch.randn(64, 5)
-    turn = turn_for(player, noise=1e-9, normaliser=64.0, lr=0.2)
+    turn = turn_for(player, batch, noise=1e-9, normaliser=64.0, lr=0.2)
     before = player.losses(batch).mean().item()
     for _ in range(20):
-        turn.step(batch)
+        turn.step()
     assert player.losses(batch).mean().item() < before
 
 
 def test_a_loss_of_the_wrong_shape_is_refused_before_it_can_broadcast():
     with pytest.raises(Unsupported, match=r"must be \(6,\)"):
-        turn_for(ColumnLoss()).step(torch.randn(6, 5))
+        turn_for(ColumnLoss(), torch.randn(6, 5)).step()
 
 
 def test_batch_norm_is_refused():
     with pytest.raises(Unsupported, match="BatchNorm"):
         refuse_mixing_layers(Normalised())
+
+
+class Unweighted(Regression):
+    """A batch norm that has nothing to train."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4, affine=False)
+
+
+class Remembering(Regression):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(5))
+
+    def losses(self, batch: Tensor) -> Tensor:
+        self.mean.mul_(0.5).add_(0.5 * batch.mean(0))
+        return super().losses(batch)
+
+
+class Tied(Player):
+    """The embedding's weight is the output layer's as well, by a function call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(4, 6)
+
+    def losses(self, batch: Tensor) -> Tensor:
+        logits = nn.functional.linear(self.embedding(batch[:, 0].long() % 4), self.embedding.weight)
+        return nn.functional.cross_entropy(logits, batch[:, 1].long() % 4, reduction="none")
+
+
+def test_batch_norm_without_weights_is_refused():
+    with pytest.raises(Unsupported, match="BatchNorm"):
+        refuse_mixing_layers(Unweighted())
+
+
+def test_a_buffer_that_learns_from_the_records_is_refused():
+    with pytest.raises(Unsupported, match="running mean"):
+        turn_for(Remembering(), torch.randn(6, 5)).step()
+
+
+def test_a_weight_used_outside_its_layer_is_refused():
+    torch.manual_seed(0)
+    with pytest.raises(Unsupported, match="outside the layer"):
+        turn_for(Tied(), torch.randint(0, 4, (6, 5)).float()).step()
+
+
+def test_noisy_sums_lie_on_a_grid_that_no_record_had_a_say_in():
+    """Single precision would tell by its low-order bits whether noise was added to 0 or to something."""
+    player = Regression()
+    turn = turn_for(player, torch.randn(6, 5), noise=2.0, normaliser=1.0)
+    turn.step()
+    grid = 2.0 * CLIP * 2.0**-20
+    noisy = torch.cat([parameter.grad.flatten() for parameter in player.parameters()]).double() / grid
+    # Whole multiples, up to the rounding of single precision itself.
+    assert torch.all((noisy - noisy.round()).abs() <= noisy.abs() * 2.0**-23)
+    assert noisy.abs().median() > 1e4
 
 
 def test_a_record_without_a_finite_gradient_contributes_nothing_and_poisons_nobody(doubles: None):
@@ -203,12 +266,33 @@ def test_a_record_without_a_finite_gradient_contributes_nothing_and_poisons_nobo
     assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(found, expected, strict=True))
 
 
+class SquareRoot(Regression):
+    """The square root has a finite value and an infinite slope at 0."""
+
+    def losses(self, batch: Tensor) -> Tensor:
+        return (self.layers(batch[:, :4]).squeeze(1) * batch[:, 4]).abs().sqrt()
+
+
+@pytest.mark.parametrize("one_pass", [True, False])
+def test_a_record_with_an_infinite_gradient_contributes_nothing_and_poisons_nobody(one_pass: bool, doubles: None):
+    torch.manual_seed(2)
+    player, batch = SquareRoot(), torch.randn(8, 5)
+    batch[3, 4] = 0.0
+    turn = turn_for(player)
+    turn._one_pass = one_pass
+    with pytest.warns(RuntimeWarning, match="not finite"):
+        found = turn.clipped_sum(batch)
+    expected = turn.clipped_sum(torch.cat([batch[:3], batch[4:]]))
+    assert all(g.isfinite().all() for g in found)
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(found, expected, strict=True))
+
+
 def test_the_free_part_of_a_loss_is_neither_clipped_nor_told_the_secret_batch_size(doubles: None):
     player = WithFreeLoss()
     player.asked = []
     turn = turn_for(player, noise=1e-9, normaliser=32.0)
     before = player.layers[0].bias.detach().clone()
-    turn.step(torch.zeros(0, 5))
+    turn.step()
     assert player.asked == [32]
     assert torch.allclose(before - player.layers[0].bias, torch.full((4,), 7.0), atol=1e-6)
 
@@ -259,6 +343,7 @@ def strategy(spending: Bookkeeping, *, records: int | None = None, **privacy: ob
     return Private(spec, holdout=0.0, schema_sources={}, unit="row", records=records, spending=spending)
 
 
+@cache
 def dataset(rows: int = 400) -> Dataset:
     rng = np.random.default_rng(0)
     return Dataset(torch.from_numpy(rng.normal(size=(rows, 5)).astype(np.float32)), rng.integers(0, 3, (rows, 2)), (3, 3))
@@ -268,9 +353,16 @@ def fitted(spending: Bookkeeping, data: Dataset, recipe: Recipe = Tiny.private, 
     return strategy(spending, **settings).fit(Tiny(), data, recipe, seed=0, device=torch.device("cpu"), report=lambda _: None)  # type: ignore[arg-type]
 
 
-def test_the_claim_is_what_was_reserved_and_at_most_what_was_asked():
+@cache
+def fitted_once(records: int | None = None, rows: int = 400) -> tuple[Outcome, Bookkeeping]:
+    """Calibration takes a second, so tests that only look share a training."""
     spending = Bookkeeping()
-    claim = fitted(spending, dataset()).privacy
+    return fitted(spending, dataset(rows), records=records), spending
+
+
+def test_the_claim_is_what_was_reserved_and_at_most_what_was_asked():
+    outcome, spending = fitted_once()
+    claim = outcome.privacy
     assert claim is not None and spending.reserved is not None
     assert 1.95 <= claim.epsilon <= 2.0 <= claim.epsilon_rdp
     for reserved, claimed in zip(spending.reserved, claim.mechanisms, strict=True):
@@ -278,16 +370,11 @@ def test_the_claim_is_what_was_reserved_and_at_most_what_was_asked():
 
 
 def test_the_plan_does_not_depend_on_the_secret_record_count():
-    plans = []
-    for rows in (50, 400):
-        spending = Bookkeeping()
-        fitted(spending, dataset(rows))
-        plans.append(spending.reserved)
-    assert plans[0] == plans[1]
+    assert fitted_once(rows=400)[1].reserved == fitted_once(rows=50)[1].reserved
 
 
 def test_without_a_public_count_the_normaliser_rests_on_a_noisy_one():
-    claim = fitted(Bookkeeping(), dataset(400)).privacy
+    claim = fitted_once()[0].privacy
     assert claim is not None and claim.records_source == "measured under DP"
     gradients = claim.mechanisms[1]
     assert isinstance(gradients, SampledGaussian) and gradients.normaliser == pytest.approx(0.25 * claim.records_public)
@@ -295,21 +382,34 @@ def test_without_a_public_count_the_normaliser_rests_on_a_noisy_one():
 
 
 def test_a_declared_count_is_used_as_it_stands():
-    claim = fitted(Bookkeeping(), dataset(400), records=1000).privacy
+    claim = fitted_once(records=1000)[0].privacy
     assert claim is not None and claim.records_source == "declared public" and claim.records_public == 1000
 
 
 def test_a_batch_size_needs_a_public_count():
     recipe = Tiny.private.model_copy(update={"batch_size": 32})
-    with pytest.raises(PrivacyRefused, match="records: <public size"):
+    with pytest.raises(PrivacyRefused, match="records: <public number"):
         fitted(Bookkeeping(), dataset(), recipe)
     claim = fitted(Bookkeeping(), dataset(), recipe, records=320).privacy
     assert claim is not None and isinstance(claim.mechanisms[1], SampledGaussian) and claim.mechanisms[1].sample_rate == 0.1
 
 
 def test_delta_must_be_below_one_over_the_records():
-    with pytest.raises(PrivacyRefused, match="1/records"):
+    with pytest.raises(PrivacyRefused, match="not below 1 over"):
         strategy(Bookkeeping(), records=100, delta=0.01)
+
+
+def test_delta_is_held_against_a_measured_count_as_well():
+    with pytest.raises(PrivacyRefused, match="not below 1 over"):
+        fitted(Bookkeeping(), dataset(), delta=0.02)
+
+
+def test_two_players_never_share_a_batch():
+    """The accountant composes independent batches."""
+    batches = _poisson(torch.arange(2000), 0.5, SecureStream())
+    first, second = next(batches), next(batches)
+    both = np.intersect1d(first.numpy(), second.numpy()).size
+    assert abs(both - 500) < 120
 
 
 def test_a_refused_reservation_leaves_the_records_unread():
@@ -324,7 +424,7 @@ def test_a_refused_reservation_leaves_the_records_unread():
 
 def test_seeded_noise_claims_nothing_and_secure_noise_does():
     assert not fitted(Bookkeeping(), dataset(), noise="seeded").privacy.valid  # type: ignore[union-attr]
-    assert fitted(Bookkeeping(), dataset()).privacy.valid  # type: ignore[union-attr]
+    assert fitted_once()[0].privacy.valid  # type: ignore[union-attr]
 
 
 def test_two_secure_runs_of_one_seed_differ_and_two_seeded_runs_do_not():

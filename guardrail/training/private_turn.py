@@ -1,0 +1,224 @@
+"""One player's step under differential privacy: its own Poisson-sampled batch, clipped, summed, noised, normalised.
+
+Every reading player draws a batch of its own. Two players that shared one would make the accountant wrong: it composes
+mechanisms whose batches are independent.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from opacus.grad_sample.grad_sample_module_fast_gradient_clipping import GradSampleHooksFastGradientClipping
+from opacus.optimizers import DPOptimizerFastGradientClipping
+from opacus.validators import ModuleValidator
+from torch import Tensor, nn
+
+from ..vocabulary.errors import Unsupported
+from .bookkeeping import Notes, supports
+from .contract import Player
+from .secure import Stream, gaussian
+
+GRID = 2.0**-20
+"""Noisy sums are rounded to this part of the noise's deviation."""
+PHYSICAL_BATCH = 8192
+"""Records whose activations are in memory at once; a speed setting, the logical batch is the sum over them."""
+
+
+class _NoisyOptimizer(DPOptimizerFastGradientClipping):  # type: ignore[misc]
+    """Opacus' optimizer with noise from our stream, and with room for gradients that never saw a record."""
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, *, noise_multiplier: float, clip: float, normaliser: float, source: Stream
+    ) -> None:
+        super().__init__(
+            optimizer, noise_multiplier=noise_multiplier, max_grad_norm=clip, expected_batch_size=normaliser, loss_reduction="mean"
+        )
+        self._source = source
+        self.free_gradients: list[Tensor] | None = None
+
+    def add_noise(self) -> None:
+        parameters = list(self.params)
+        deviation = self.noise_multiplier * self.max_grad_norm
+        grid = deviation * GRID
+        noise = gaussian(self._source, sum(parameter.numel() for parameter in parameters)).mul_(deviation)
+        for parameter, part in zip(parameters, noise.split([p.numel() for p in parameters]), strict=True):
+            exact = parameter.summed_grad.to(part) + part.view_as(parameter)
+            # Added in double precision and rounded to a grid that no record had a say in: the low-order bits tell nothing.
+            parameter.grad = (exact / grid).round_().mul_(grid).to(parameter)
+
+    def scale_grad(self) -> None:
+        super().scale_grad()
+        if self.free_gradients is not None:
+            for parameter, free in zip(self.params, self.free_gradients, strict=True):
+                parameter.grad += free
+
+
+class PrivateTurn:
+    """One player's private step: clipped sum, noise, public normaliser. Clipping takes one backward pass where the layers
+    allow it, else two (ghost clipping where Opacus knows the layer's norms, per-record gradients where it does not)."""
+
+    def __init__(
+        self,
+        player: Player,
+        optimizer: torch.optim.Optimizer,
+        batches: Iterator[Tensor],
+        *,
+        clip: float,
+        noise_multiplier: float,
+        normaliser: float,
+        source: Stream,
+    ) -> None:
+        refuse_mixing_layers(player)
+        self.player, self._batches = player, batches
+        self._normaliser, self._clip = normaliser, clip
+        self._notes, self._one_pass = Notes(player), supports(player)
+        self.optimizer = _NoisyOptimizer(optimizer, noise_multiplier=noise_multiplier, clip=clip, normaliser=normaliser, source=source)
+        self._hooks: GradSampleHooksFastGradientClipping | None = None
+        self._checked = False
+
+    def close(self) -> None:
+        """Takes the hooks off the player: it leaves training as it came."""
+        if self._hooks is not None:
+            self._hooks.cleanup()
+
+    def step(self) -> float | None:
+        clipped = self.clipped_sum(next(self._batches))
+        self.optimizer.free_gradients = self._free_gradients()
+        for parameter, gradient in zip(self.optimizer.params, clipped, strict=True):
+            parameter.grad, parameter.summed_grad = gradient, None
+        self.optimizer.step()
+        self.player.after_step()
+        return None
+
+    def clipped_sum(self, batch: Tensor) -> list[Tensor]:
+        """Per parameter the sum over records of min(1, clip / norm) x gradient; zeros for an empty batch."""
+        before = self._state()
+        sums = [torch.zeros_like(parameter) for parameter in self.optimizer.params]
+        for chunk in batch.split(PHYSICAL_BATCH) if len(batch) else ():
+            for total, gradient in zip(sums, self._clipped_chunk(chunk), strict=True):
+                total += gradient
+        if self._state() != before:
+            raise Unsupported(
+                f"{type(self.player).__name__}.losses() changes a buffer or a frozen parameter (a running mean?): what it learns from "
+                "the records there is neither clipped nor noised; keep such state out of private training"
+            )
+        return sums
+
+    def _state(self) -> list[tuple[int, int]]:
+        """Which tensors the optimizer does not own, and how often each was written."""
+        frozen = [parameter for parameter in self.player.parameters() if not parameter.requires_grad]
+        return [(id(tensor), tensor._version) for tensor in (*self.player.buffers(), *frozen)]
+
+    def _clipped_chunk(self, chunk: Tensor) -> list[Tensor]:
+        losses, norms = self._measured(chunk)
+        if not self._checked:
+            self._refuse_unmeasured(losses[0], norms[0])
+        finite = norms.isfinite() & losses.isfinite()
+        if not finite.all():
+            # Its gradient is not a number, so it has no direction to contribute: zero, within the clip, and said.
+            warnings.warn("a record's gradient was not finite; its contribution to the step was set to zero", RuntimeWarning, stacklevel=2)
+            return self._clipped_chunk(chunk[finite]) if finite.any() else [torch.zeros_like(p) for p in self.optimizer.params]
+        factors = (self._clip / (norms + 1e-6)).clamp(max=1.0)
+        if self._one_pass:
+            return self._notes.weighted_sum(factors, list(self.optimizer.params))
+        return self._gradients((factors * losses).sum())
+
+    def _measured(self, chunk: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses and gradient norms, (records,) each."""
+        if self._one_pass:
+            with self._notes.taken(len(chunk)):
+                losses = self._losses(chunk)
+            self._one_pass = self._notes.complete
+        if self._one_pass:
+            return losses, self._notes.measure(losses, keep_graph=not self._checked)
+        return self._measured_by_opacus(chunk)
+
+    def _measured_by_opacus(self, chunk: Tensor) -> tuple[Tensor, Tensor]:
+        """For layers of any kind; the clipped sum then takes a second pass."""
+        if self._hooks is None:
+            self._hooks = GradSampleHooksFastGradientClipping(self.player, loss_reduction="sum", max_grad_norm=self._clip, strict=False)
+        # Only here do the layers note norms; any other pass (a likelihood, a free loss) goes unnoticed.
+        self._hooks.enable_hooks()
+        try:
+            with _without_hook_warning():
+                losses = self._losses(chunk)
+                losses.sum().backward(retain_graph=True)
+            return losses, self._hooks.get_norm_sample()
+        finally:
+            self._hooks.disable_hooks()
+
+    def _refuse_unmeasured(self, loss: Tensor, measured: Tensor) -> None:
+        """A weight used outside its layer (tied, functional) has gradients that no layer measured: clipping would not hold."""
+        with _without_hook_warning():
+            gradients = torch.autograd.grad(loss, list(self.optimizer.params), retain_graph=True, allow_unused=True)
+        norm = torch.stack([gradient.square().sum() for gradient in gradients if gradient is not None]).sum().sqrt()
+        if norm.isfinite() and (norm - measured).abs() > 1e-3 * norm + 1e-9:
+            raise Unsupported(
+                f"{type(self.player).__name__} uses a parameter outside the layer that owns it (tied or functional use), so a record's "
+                "gradient is larger than what its layers measure and clipping would not bound it; give every use a layer of its own"
+            )
+        self._checked = True
+
+    def _losses(self, chunk: Tensor) -> Tensor:
+        losses = self.player.losses(chunk)
+        if losses.shape != (len(chunk),):
+            raise Unsupported(
+                f"{type(self.player).__name__}.losses() gave shape {tuple(losses.shape)} for {len(chunk)} records; "
+                f"it must be ({len(chunk)},): any other shape would broadcast against the clipping factors and void the guarantee"
+            )
+        return losses
+
+    def _free_gradients(self) -> list[Tensor] | None:
+        """For the public batch size: under Poisson sampling the true one is a secret."""
+        free = self.player.free_loss(round(self._normaliser))
+        return None if free is None else self._gradients(free)
+
+    def _gradients(self, loss: Tensor) -> list[Tensor]:
+        """By autograd.grad, so that nothing is left behind in `.grad`."""
+        with _without_hook_warning():
+            found = torch.autograd.grad(loss, list(self.optimizer.params), allow_unused=True)
+        return [torch.zeros_like(p) if gradient is None else gradient for p, gradient in zip(self.optimizer.params, found, strict=True)]
+
+
+@contextmanager
+def _without_hook_warning() -> Iterator[None]:
+    """Records need no gradient of their own, and torch finds that worth a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Full backward hook is firing")
+        yield
+
+
+def refuse_mixing_layers(player: Player) -> None:
+    """Batch norm and its like read other records of the batch: then one record's gradient is not its own."""
+    mixing = [name for name, module in player.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm) or _tracks(module)]
+    # Opacus looks at trained layers only; a batch norm without weights mixes records just as well.
+    faults = [f"{name} normalises by other records of the batch (BatchNorm)" for name in mixing]
+    faults += [str(fault) for fault in ModuleValidator.validate(player, strict=False)]
+    if faults:
+        raise Unsupported(f"{type(player).__name__} cannot be trained privately: {faults[0]}")
+
+
+def _tracks(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.instancenorm._InstanceNorm) and module.track_running_stats
+
+
+class FreeTurn:
+    """The turn of a player that sees no record (a GAN's generator): an ordinary step, at no privacy cost."""
+
+    def __init__(self, player: Player, optimizer: torch.optim.Optimizer, n: int) -> None:
+        self.player, self.optimizer, self._n = player, optimizer, n
+
+    def step(self) -> float | None:
+        self.optimizer.zero_grad()
+        loss = self.player.free_loss(self._n)
+        if loss is not None:
+            loss.backward()
+            self.optimizer.step()
+            self.player.after_step()
+        return None
+
+    def close(self) -> None:
+        """Nothing was put on the player."""
