@@ -35,6 +35,7 @@ def fit(
     epochs: int | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     seed: int = 0,
+    parent: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Model:
     """A model of the whole frame: hold records back yourself for the audits that need them.
@@ -42,7 +43,9 @@ def fit(
     Args:
         schema: public knowledge of the data; without it one is drafted from the records, which `epsilon` refuses.
         epsilon: differential privacy for adding or removing one unit of the schema; None: not private.
-        records: public size of the data; without it they are counted under the same epsilon.
+        records: public number of units in the frame (a schema's own is the whole source's); without it they are counted
+            under the same epsilon.
+        parent: fingerprint of the data set this frame was made from (`guardrail budget` prints it): they share a ledger.
     Raises:
         PrivacyRefused: part of the schema was read from the records.
         BudgetExceeded: the data's owner set a limit that this training would pass; without epsilon, any training would.
@@ -66,6 +69,7 @@ def fit(
         holdout=0.0,
         seed=seed,
         name="fit",
+        parent=parent,
     )
     home = Home.find()
     material = prepare(frame, schema, DataSpec(source="frame", holdout=0.0), private=privacy is not None, seed=seed, home=home)

@@ -71,7 +71,7 @@ def _statement(claim: PrivacyClaim) -> str:
     who = "one row" if claim.unit == "row" else f"everything of one {claim.unit} (at most {claim.rows_per_unit} rows)"
     return (
         "The model and everything drawn from it are differentially private with "
-        f"epsilon {claim.epsilon:.3g} at delta {number(claim.delta)}. "
+        f"epsilon {math.ceil(claim.epsilon * 1000) / 1000:g} at delta {number(claim.delta)}. "
         f"Protected is {who}; neighbouring data sets: {claim.relation}."
     )
 

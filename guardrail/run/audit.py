@@ -22,6 +22,7 @@ from ..data.schema_file import load_schema
 from ..data.tables import read_table
 from ..marks.verify import states
 from ..registry.home import Home
+from ..reports.publish import publish
 from ..vocabulary.documents import sha256_of, sha256_of_file
 from ..vocabulary.errors import SpecError, UnknownName
 from ..vocabulary.evidence import Audit, Evidence
@@ -159,10 +160,11 @@ def report_on(
     audience: Audience = "internal",
     progress: Progress | None = None,
 ) -> Report:
-    """The findings with what they were computed from; not judged yet."""
+    """The findings with what they were computed from; not judged yet, which is best done before anything is made public."""
     findings = measure(evidence, only=only, skip=skip, seed=seed, progress=progress)
     created = dt.datetime.now(dt.UTC).replace(microsecond=0)
-    return Report(audience=audience, created=created, guardrail_version=__version__, subject=subject, findings=findings)
+    report = Report(created=created, guardrail_version=__version__, subject=subject, findings=findings)
+    return publish(report) if audience == "public" else report
 
 
 def _schema(given: Path | Schema | None, raw: dict[str, pd.DataFrame], target: str | None, sensitive: Sequence[str] | None) -> Schema:

@@ -18,11 +18,15 @@ from .folder import RunFolder
 
 
 def find_run(name: str, home: Home) -> RunFolder:
-    """By id, unique prefix, or path."""
-    path = Path(name)
-    if path.is_dir():
-        return RunFolder.at(path.resolve())
-    return RunFolder.at(Path(Registry(home).find(name).path))
+    """By id, unique prefix, or path; refuses a registered run whose receipt is no longer the one that training wrote."""
+    record = Registry(home).find(name)
+    folder = RunFolder.at(Path(record.path))
+    if record.receipt_sha != folder.hashes()["receipt"]:
+        raise ArtifactError(
+            f"{folder.path / 'receipt.json'} is not the receipt that was registered when the run was trained; "
+            "nothing may be claimed from it: restore it, or train again"
+        )
+    return folder
 
 
 def of_run(name: str, *, home: Home | None = None) -> tuple[Evidence, Subject]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..privacy_accounting.receipts import read_receipt
 from ..vocabulary import documents
 from ..vocabulary.errors import ArtifactError, InputError
 from ..vocabulary.frozen import parse
@@ -44,8 +45,7 @@ class RunFolder:
 
     @property
     def receipt(self) -> Receipt:
-        file = self.path / "receipt.json"
-        return parse(Receipt, documents.read_json(file, error=ArtifactError), where=str(file), error=ArtifactError)
+        return read_receipt(self.path / "receipt.json")
 
     @property
     def schema(self) -> Schema:

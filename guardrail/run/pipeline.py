@@ -116,9 +116,10 @@ def train_run(order: Order, *, home: Home, runs: Path, listener: Listener = List
         listener.stage(f"reading {spec.data.source}")
         material = gather(spec.data, base=order.base, private=spec.privacy is not None, seed=spec.seed, home=home)
         listener.stage(f"training {spec.generator.name} on {len(material.schema.columns)} columns" + _promise(spec))
-    settings = Settings(
-        spec.generator, spec.training, spec.privacy, spec.data.holdout, seed=spec.seed, name=spec.name, parent=spec.data.parent
-    )
+    privacy = spec.privacy
+    if privacy is not None and privacy.records is None:
+        privacy = privacy.model_copy(update={"records": material.schema.records})
+    settings = Settings(spec.generator, spec.training, privacy, spec.data.holdout, seed=spec.seed, name=spec.name, parent=spec.data.parent)
     history: list[Progress] = []
 
     def report(progress: Progress) -> None:
@@ -180,8 +181,14 @@ def _write_training(partial: Path, spec: Spec, model: Model, words: Words, histo
     documents.write_json(partial / "codec.json", codec_document(model))
     documents.write_json(partial / "receipt.json", document(model.receipt))
     documents.write_atomic(partial / "weights.safetensors", model.weights())
-    lines = [{"step": p.step, "seconds": round(p.seconds, 3), "loss": p.loss, "epsilon": p.epsilon} for p in history]
+    lines = [_logged(p, private=model.receipt.privacy is not None) for p in history]
     documents.write_atomic(partial / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _logged(progress: Progress, *, private: bool) -> dict[str, float | None]:
+    """A line of metrics.jsonl. How long a step took tells how many records it read: under privacy that is not kept."""
+    kept: dict[str, float | None] = {"step": progress.step, "loss": progress.loss, "epsilon": progress.epsilon}
+    return kept if private else {**kept, "seconds": round(progress.seconds, 3)}
 
 
 def sample_run(made: Run, listener: Listener = Listener()) -> None:

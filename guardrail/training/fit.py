@@ -176,7 +176,7 @@ def _strategy(material: Material, settings: Settings, spending: LedgerSpending) 
         holdout=settings.holdout,
         schema_sources={name: schema.source_of(name) for name in schema.columns},
         unit=schema.unit,
-        records=settings.privacy.records or schema.records,
+        records=settings.privacy.records,
         spending=spending,
     )
 

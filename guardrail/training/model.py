@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..data.tabular import TabularCodec
+from ..privacy_accounting.receipts import read_receipt
 from ..vocabulary import documents
 from ..vocabulary.errors import ArtifactError, SpecError
 from ..vocabulary.frozen import parse
@@ -91,7 +92,7 @@ def load(folder: Path) -> Model:
         raise ArtifactError(f"{folder / 'codec.json'}: not a codec file of guardrail; was the run folder edited?")
     family = parse(GeneratorSpec, codec_file["generator"], where="codec.json", error=ArtifactError)
     codec = TabularCodec(parse(Schema, codec_file["schema"], where="codec.json", error=ArtifactError))
-    receipt = parse(Receipt, documents.read_json(folder / "receipt.json", error=ArtifactError), where="receipt.json", error=ArtifactError)
+    receipt = read_receipt(folder / "receipt.json")
     weights = _read_weights(folder / "weights.safetensors")
     generator, floor = build(family, codec), build(GeneratorSpec(name=FLOOR), codec)
     for part, prefix in ((generator, "model."), (floor, "floor.")):

@@ -58,7 +58,8 @@ class PrivacySpec(Frozen):
 
     epsilon: float = Field(gt=0, le=1000)
     delta: float = Field(default=1e-5, gt=0, lt=1)
-    records: int | None = Field(default=None, gt=0, description="public number of units (rows, or persons) in the source; None: counted under DP and charged")
+    records: int | None = Field(default=None, gt=0)
+    """Public number of units (rows, or persons) in the source; None: counted under DP and charged."""
     schema_epsilon: float = Field(default=0, ge=0)
     noise: Literal["secure", "seeded"] = "secure"
 
