@@ -173,8 +173,8 @@ class Private:
         )
 
     def _meter(self, plan: list[Mechanism], steps: int) -> Callable[[int], float | None]:
-        """Epsilon so far, at twenty of the steps: the accountant is exact and not free."""
-        shown = {round(steps * k / 20) for k in range(1, 21)} if self._privacy.noise == "secure" else set()
+        """Epsilon so far, at ten of the steps: the accountant is exact and not free."""
+        shown = {round(steps * k / 10) for k in range(1, 11)} if self._privacy.noise == "secure" else set()
 
         def so_far(step: int) -> float | None:
             if step not in shown:

@@ -60,11 +60,14 @@ def test_a_report_about_other_samples_makes_no_card(audited):
     assert card_of(audited)["evidence"]["synthetic"] != before["evidence"]["synthetic"]
 
 
-def test_a_report_about_another_receipt_makes_no_card(audited):
+def test_a_receipt_that_was_changed_since_training_makes_no_card(audited):
     clinic, run = audited
     receipt = clinic.folder / "runs" / run / "receipt.json"
     receipt.write_text(receipt.read_text().replace('"seed": 3', '"seed": 4'))
     said = clinic("card", run)
+    assert said.code == 2 and "not the receipt that was registered" in said.err
+    moved = (clinic.folder / "runs" / run).rename(clinic.folder / "moved")  # unknown to the registry, known to its own report
+    said = clinic("card", str(moved))
     assert said.code == 2 and "another receipt" in said.err
 
 
