@@ -3,17 +3,23 @@
 Shares       Wilson's score interval (1927); never empty, not even at 0 or n successes.
 Ratios       Koopman's score interval for the ratio of two shares (1984, doi.org/10.2307/2531405); stands zero counts.
 AUC          DeLong, DeLong and Clarke-Pearson (1988, doi.org/10.2307/2531595) by midranks (Sun and Xu 2014,
-             doi.org/10.1109/LSP.2014.2337313), on the logit scale. A separation without a single error has a DeLong
-             variance of zero; then the largest variance an AUC can have, A(1-A)/min(m, n) (Birnbaum and Klose 1957), is
-             inverted as Wilson does, so that a perfect AUC on five rows is not called certain.
-Differences  paired DeLong; of independent estimates by squaring and adding their half-widths (Newcombe 1998).
+             doi.org/10.1109/LSP.2014.2337313), on the logit scale. Where few rows are out of order, the sample hides most
+             of its variance from DeLong; there Newcombe's method 5 (2006, doi.org/10.1002/sim.2324), which inverts Hanley
+             and McNeil's variance as Wilson inverts a share's, widens it. A separation without a single error has a
+             DeLong variance of zero; then the largest variance an AUC can have, A(1-A)/min(m, n) (Birnbaum and Klose
+             1957), is inverted, so that a perfect AUC on five rows is not called certain.
+Differences  paired DeLong with Student's t; where few rows are out of order, no narrower than the two AUCs' own intervals
+             allow at their correlation (Zou and Donner 2008, doi.org/10.1002/sim.3095). Of independent estimates by
+             squaring and adding their half-widths (Newcombe 1998).
+Means' ratio Fieller (1954, doi.org/10.1111/j.2517-6161.1954.tb00159.x), with the degrees of freedom that the denominator's
+             few large rows leave; its ends are open where the denominator may as well be zero.
 Extremes     the worst of several groups gets a simultaneous interval: Bonferroni per group, then the extreme of the ends.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -25,9 +31,11 @@ from scipy.stats import t as student
 from .vocabulary.estimate import Estimate
 
 Array = NDArray[Any]
+FEW = 10
+"""Rows of the smaller class out of order, below which DeLong alone covers too rarely."""
 
 
-def critical(level: float, degrees: int | None = None) -> float:
+def critical(level: float, degrees: float | None = None) -> float:
     """The two-sided critical value: 1.96 at 0.95; Student's where the standard error rests on few `degrees` of freedom."""
     return float(norm.ppf(0.5 + level / 2) if degrees is None else student.ppf(0.5 + level / 2, degrees))
 
@@ -88,23 +96,55 @@ def auc(scores: Array, positives: Array, level: float = 0.95) -> Estimate:
         low, high = _score_ends(value, smaller, z)
         return Estimate(value=value, low=low, high=high, level=level, n=len(scores), method="wilson on the smaller class")
     logit, half = math.log(value / (1 - value)), z * math.sqrt(variance) / (value * (1 - value))
-    return Estimate(
+    found = Estimate(
         value=value, low=min(_logistic(logit - half), value), high=max(_logistic(logit + half), value),
         level=level, n=len(scores), method="delong",
     )  # fmt: skip
+    return wider(found, *_newcombe_ends(value, len(over), len(under), z), method="newcombe 5") if _few(value, smaller) else found
+
+
+def _few(value: float, smaller: int) -> bool:
+    return smaller * min(value, 1 - value) < FEW
+
+
+def _newcombe_ends(value: float, m: int, n: int, z: float) -> tuple[float, float]:
+    """The AUCs from which `value` lies no further than z standard errors, by Hanley and McNeil with equal class sizes."""
+
+    def error(true: float) -> float:
+        share = (1 - true) / (2 - true) + true / (1 + true)
+        return math.sqrt(max(true * (1 - true) / (m * n) * (1 + ((m + n) / 2 - 1) * share), 0.0))
+
+    low = brentq(lambda true: value - true - z * error(true), 0.0, value)
+    return float(low), float(brentq(lambda true: true - value - z * error(true), value, 1.0))
+
+
+def wider(found: Estimate, low: float, high: float, *, method: str) -> Estimate:
+    """`found` with ends that reach at least to `low` and `high`."""
+    ends = {"low": None if found.low is None else min(found.low, low), "high": None if found.high is None else max(found.high, high)}
+    return found.model_copy(update=ends | {"method": f"wider of {found.method} and {method}"})
 
 
 def auc_difference(scores_a: Array, scores_b: Array, positives: Array, level: float = 0.95) -> Estimate:
     """auc(a) - auc(b) of two scores of the same rows."""
-    over_a, under_a = placements(scores_a, positives)
-    over_b, under_b = placements(scores_b, positives)
-    value = float(over_a.mean() - over_b.mean())
-    if np.array_equal(over_a, over_b) and np.array_equal(under_a, under_b) and np.array_equal(scores_a, scores_b):
-        return Estimate(value=0.0, low=0.0, high=0.0, level=level, n=len(scores_a), method="same scores")
+    (over_a, under_a), (over_b, under_b) = placements(scores_a, positives), placements(scores_b, positives)
+    value, smaller, z = float(over_a.mean() - over_b.mean()), min(len(over_a), len(under_a)), critical(level)
+    if np.array_equal(over_a, over_b) and np.array_equal(under_a, under_b):
+        # Nothing moved among the rows at hand: what none of them showed can still be this share of all.
+        half = _score_ends(0.0, smaller, z)[1]
+        return Estimate(value=0.0, low=-half, high=half, level=level, n=len(scores_a), method="wilson on the smaller class")
+    a, b = auc(scores_a, positives, level), auc(scores_b, positives, level)
     variance = _placement_variance(over_a - over_b, under_a - under_b)
-    if variance <= 0 or min(len(over_a), len(under_a)) < 2:
-        return difference(auc(scores_a, positives, level), auc(scores_b, positives, level))
-    return normal(value, math.sqrt(variance), len(scores_a), low=-1, high=1, method="paired delong", level=level)
+    if variance <= 0 or smaller < 2:
+        return difference(a, b)
+    found = normal(
+        value, math.sqrt(variance), len(scores_a), low=-1, high=1, method="paired delong", level=level, degrees=smaller - 1
+    )  # fmt: skip
+    if not (_few(a.value, smaller) or _few(b.value, smaller)):
+        return found
+    alone = _placement_variance(over_a, under_a), _placement_variance(over_b, under_b)
+    scale = 2 * math.sqrt(alone[0] * alone[1])
+    correlation = (sum(alone) - variance) / scale if scale > 0 else 0.0
+    return wider(found, *_difference_ends(a, b, correlation), method="zou-donner")
 
 
 def placements(scores: Array, positives: Array) -> tuple[Array, Array]:
@@ -129,14 +169,45 @@ def _logistic(x: float) -> float:
 
 def difference(a: Estimate, b: Estimate) -> Estimate:
     """a - b of two independent estimates with intervals of one level; conservative where they are positively related."""
-    if None in (a.low, a.high, b.low, b.high):
-        raise ValueError("the difference needs both ends of both intervals")
-    a_low, a_high, b_low, b_high = (float(end) for end in (a.low, a.high, b.low, b.high) if end is not None)
-    value = a.value - b.value
-    low = value - math.hypot(a.value - a_low, b_high - b.value)
-    high = value + math.hypot(a_high - a.value, b.value - b_low)
+    low, high = _difference_ends(a, b)
     sizes = [part.n for part in (a, b) if part.n is not None]
-    return Estimate(value=value, low=low, high=high, level=a.level, n=min(sizes, default=None), method=f"newcombe ({a.method})")
+    method = f"newcombe ({a.method})"
+    return Estimate(value=a.value - b.value, low=low, high=high, level=a.level, n=min(sizes, default=None), method=method)
+
+
+def _difference_ends(a: Estimate, b: Estimate, correlation: float = 0.0) -> tuple[float, float]:
+    if a.low is None or a.high is None or b.low is None or b.high is None:
+        raise ValueError("the difference needs both ends of both intervals")
+
+    def reach(one: float, other: float) -> float:
+        return math.sqrt(max(one * one - 2 * correlation * one * other + other * other, 0.0))
+
+    value = a.value - b.value
+    return value - reach(a.value - a.low, b.high - b.value), value + reach(a.high - a.value, b.value - b.low)
+
+
+def mean_ratio(top: Array, bottom: Array, level: float = 0.95) -> Estimate:
+    """mean(top) / mean(bottom) of paired rows, `bottom` never negative; both ends open where few rows make up `bottom`."""
+    top, bottom, n = np.asarray(top, float), np.asarray(bottom, float), len(top)
+    if n < 2 or not bottom.mean() > 0 or bottom.min() < 0:
+        raise ValueError("a ratio of means needs two rows, and a denominator above zero")
+    unit = float(np.abs(top).max()) or 1.0  # so that squares neither overflow nor vanish
+    scale, (y, x) = unit / float(bottom.mean()), (top / unit, bottom / bottom.mean())
+    value, z = float(y.mean()), critical(level, max(float(effective_rows(x)) - 1, 1.0))
+    yy, yx, xx = (z * z * float(np.mean((a - a.mean()) * (b - b.mean()))) / (n - 1) for a, b in ((y, y), (y, x), (x, x)))
+    # The ratios r with (mean(y) - r mean(x))² <= z² var(mean(y) - r mean(x)), where mean(x) = 1: a quadratic in r.
+    curvature, middle = 1 - xx, value - yx
+    if curvature <= 0:
+        return Estimate(value=value * scale, low=None, high=None, level=level, n=n, method="fieller")
+    half = math.sqrt(max(middle * middle - curvature * (value * value - yy), 0.0))
+    low, high = min((middle - half) / curvature, value), max((middle + half) / curvature, value)
+    return Estimate(value=value * scale, low=low * scale, high=high * scale, level=level, n=n, method="fieller")
+
+
+def effective_rows(weights: Array) -> float:
+    """How many rows of one weight would spread a sum as these do (Kish): 1 where a single row is everything."""
+    shares = np.asarray(weights, float) / float(np.sum(weights))
+    return float(1 / np.sum(shares * shares))
 
 
 def normal(
@@ -148,7 +219,7 @@ def normal(
     high: float | None = None,
     method: str,
     level: float = 0.95,
-    degrees: int | None = None,
+    degrees: float | None = None,
 ) -> Estimate:
     """value ± z standard errors (t with `degrees` of freedom), cut to the metric's range [low, high]."""
     if not math.isfinite(standard_error) or standard_error < 0:
@@ -159,21 +230,6 @@ def normal(
     bottom = min(value, bottom if low is None else max(low, bottom))
     top = max(value, top if high is None else min(high, top))
     return Estimate(value=value, low=bottom, high=top, level=level, n=n, method=method)
-
-
-def bootstrap(statistic: Callable[[Array], float], n: int, rng: np.random.Generator, replicates: int = 200) -> float:
-    """Standard error of `statistic(row indices)` over rows drawn with replacement; replicates it answers with NaN are left out."""
-    if n < 1:
-        raise ValueError("there are no rows to draw from")
-    values = np.array([statistic(rng.integers(0, n, n)) for _ in range(replicates)], float)
-    values = values[np.isfinite(values)]
-    return float(values.std(ddof=1)) if len(values) > 1 else math.nan
-
-
-def multinomial_weights(n: int, replicates: int, rng: np.random.Generator) -> Array:
-    """(replicates, n) int: how often each row is drawn in each bootstrap replicate, for statistics that are linear in counts."""
-    draws = rng.integers(0, n, (replicates, n)) + np.arange(replicates)[:, None] * n
-    return np.bincount(draws.ravel(), minlength=replicates * n).reshape(replicates, n)
 
 
 def jackknife(leave_one_out: Array) -> Array:

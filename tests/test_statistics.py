@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t as student
 
 from guardrail.statistics import (
     auc,
     auc_difference,
-    bootstrap,
     difference,
+    effective_rows,
     jackknife,
-    multinomial_weights,
+    mean_ratio,
     normal,
     share_ratio,
     simultaneous_level,
@@ -24,6 +26,15 @@ from guardrail.statistics import (
     worst_name,
 )
 from guardrail.vocabulary.estimate import Estimate
+
+
+def covers(found: Estimate, truth: float) -> bool:
+    return (found.low is None or found.low <= truth) and (found.high is None or truth <= found.high)
+
+
+def bootstrap(statistic: Callable[[np.ndarray], float], n: int, rng: np.random.Generator, replicates: int) -> float:
+    """The slow truth: the standard error of `statistic(row indices)` over rows drawn with replacement."""
+    return float(np.std([statistic(rng.integers(0, n, n)) for _ in range(replicates)], ddof=1))
 
 
 def test_wilson_gives_the_textbook_intervals() -> None:
@@ -98,15 +109,26 @@ def test_auc_is_the_share_of_pairs_in_the_right_order(rows: list[tuple[int, bool
     assert (found.low or 0) < (found.high or 0)
 
 
-def test_auc_variance_of_four_rows_by_hand() -> None:
+def test_few_rows_out_of_order_by_hand() -> None:
     # Positives 3, 1; negatives 2, 0. 3 beats both, 1 beats one: AUC 3/4. Placements (1, 1/2) and (1/2, 1):
-    # variances 1/8 each, so 1/8/2 + 1/8/2 = 1/8.
+    # variances 1/8 each, so DeLong's is 1/8/2 + 1/8/2 = 1/8.
     found = auc(np.array([3.0, 1.0, 2.0, 0.0]), np.array([True, True, False, False]))
-    half = 1.959964 * math.sqrt(1 / 8) / (0.75 * 0.25)
-    logit = math.log(3)
+    half, logit = 1.959964 * math.sqrt(1 / 8) / (0.75 * 0.25), math.log(3)
     assert found.value == 0.75
     assert found.low == pytest.approx(1 / (1 + math.exp(half - logit)), abs=1e-6)
     assert found.high == pytest.approx(1 / (1 + math.exp(-half - logit)), abs=1e-6)
+    assert found.method == "wider of delong and newcombe 5"
+
+
+def test_newcombes_interval_ends_where_hanley_and_mcneils_error_puts_them() -> None:
+    # 9 of 10 positives above all of 1000 negatives and one above 980: DeLong's lower end is nearer.
+    scores, positives = np.r_[np.full(9, 2000.0), 979.5, np.arange(1000)], np.arange(1010) < 10
+    found = auc(scores, positives)
+    theta = found.low or 0
+    share = (1 - theta) / (2 - theta) + theta / (1 + theta)
+    variance = theta * (1 - theta) / 10_000 * (1 + 504 * share)
+    assert found.value == pytest.approx(0.998)
+    assert found.value - theta == pytest.approx(1.959964 * math.sqrt(variance), rel=1e-5)
 
 
 def test_delong_agrees_with_the_bootstrap() -> None:
@@ -126,6 +148,42 @@ def test_auc_interval_covers_the_truth_nineteen_times_in_twenty() -> None:
         found = auc(rng.normal(size=120) + positives, positives)
         covered += (found.low or 0) <= truth <= (found.high or 0)
     assert 0.93 <= covered / 1500 <= 0.975
+
+
+RARE = [(2.0, 10, 1000), (3.0, 10, 1000), (2.5, 2, 1000), (0.0, 3, 500), (3.0, 20, 20)]
+"""The shift of the positives, and the rows of each class."""
+
+
+def normal_scores(shift: float, m: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    return np.r_[rng.normal(shift, 1, m), rng.normal(0, 1, n)]
+
+
+@pytest.mark.parametrize(("shift", "m", "n"), RARE)
+def test_auc_interval_covers_the_truth_where_a_class_is_rare(shift: float, m: int, n: int) -> None:
+    rng, truth, positives = np.random.default_rng(14), 0.5 * (1 + math.erf(shift / 2)), np.arange(m + n) < m
+    covered = sum(covers(auc(normal_scores(shift, m, n, rng), positives), truth) for _ in range(500))
+    assert covered / 500 >= 0.93
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shift", "m", "n"), [*RARE, (3.0, 20, 1000), (3.0, 30, 3000), (3.0, 100, 3000), (3.0, 400, 2000), (1.0, 40, 80)])
+def test_auc_interval_covers_the_truth_over_many_draws(shift: float, m: int, n: int) -> None:
+    rng, truth, positives = np.random.default_rng(15), 0.5 * (1 + math.erf(shift / 2)), np.arange(m + n) < m
+    covered = sum(covers(auc(normal_scores(shift, m, n, rng), positives), truth) for _ in range(3000))
+    assert covered / 3000 >= 0.94
+
+
+def test_auc_interval_covers_a_class_whose_scores_spread_more_than_the_other() -> None:
+    rng, truth, positives = np.random.default_rng(16), 0.5 * (1 + math.erf(2 / math.sqrt(5) / math.sqrt(2))), np.arange(1030) < 30
+    covered = sum(covers(auc(np.r_[rng.normal(2, 2, 30), rng.normal(size=1000)], positives), truth) for _ in range(500))
+    assert covered / 500 >= 0.92  # Hanley and McNeil's variance alone covers 0.86
+
+
+def test_auc_of_many_rows_is_delongs_and_no_wider() -> None:
+    rng = np.random.default_rng(17)
+    found = auc(normal_scores(1.0, 4000, 4000, rng), np.arange(8000) < 4000)
+    assert found.method == "delong"
+    assert (found.high or 0) - (found.low or 0) < 0.022
 
 
 def test_a_perfect_auc_on_five_rows_is_not_certain() -> None:
@@ -151,13 +209,40 @@ def test_paired_difference_agrees_with_the_bootstrap_and_beats_the_unpaired_one(
     assert width < 0.7 * ((unpaired.high or 0) - (unpaired.low or 0))
 
 
-def test_the_same_scores_differ_by_exactly_nothing_and_two_perfect_ones_by_no_one_knows() -> None:
-    positives = np.arange(12) >= 6
-    same = auc_difference(np.arange(12.0), np.arange(12.0), positives)
-    perfect = auc_difference(np.arange(12.0), np.arange(12.0) * 2 + 1, positives)
-    assert (same.low, same.value, same.high) == (0, 0, 0)
-    assert perfect.value == 0
-    assert (perfect.low or 0) < -0.1 < 0.1 < (perfect.high or 0)
+PAIRED = [(10, 2.0, 1.0), (10, 3.0, 2.0), (10, 2.0, 0.0), (20, 3.0, 2.0), (30, 3.0, 2.5), (30, 3.0, 3.0)]
+"""The rows of the rarer class, and its shift in either score."""
+
+
+def covered_differences(m: int, a: float, b: float, shared: float, draws: int) -> float:
+    rng, positives = np.random.default_rng(18), np.arange(m + 1000) < m
+    truth = 0.5 * (math.erf(a / 2) - math.erf(b / 2))
+    covered = 0
+    for _ in range(draws):
+        common, own = rng.normal(size=m + 1000), rng.normal(size=(2, m + 1000))
+        scores = math.sqrt(shared) * common + math.sqrt(1 - shared) * own + positives * np.array([[a], [b]])
+        covered += covers(auc_difference(*scores, positives), truth)
+    return covered / draws
+
+
+@pytest.mark.parametrize(("m", "a", "b"), PAIRED)
+def test_paired_difference_covers_the_truth_where_a_class_is_rare(m: int, a: float, b: float) -> None:
+    assert covered_differences(m, a, b, 0.9 if b else 0.0, 300) >= 0.93
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize(("m", "a", "b"), [*PAIRED, (40, 1.0, 0.5), (60, 3.0, 2.5), (100, 3.0, 2.5), (300, 3.0, 2.5)])
+def test_paired_difference_covers_the_truth_over_many_draws(m: int, a: float, b: float, shared: float) -> None:
+    assert covered_differences(m, a, b, shared, 1500) >= 0.935
+
+
+def test_scores_that_order_alike_are_not_certain_to_do_so_on_other_rows() -> None:
+    for scores in (np.arange(12.0), np.zeros(12), np.tile([0.0, 1.0], 6)):
+        same = auc_difference(scores, scores * 2 + 1, np.arange(12) >= 6)
+        assert same.value == 0
+        assert (same.low or 0) < -0.1 < 0.1 < (same.high or 0)
+    many = auc_difference(np.arange(4000.0), np.arange(4000.0), np.arange(4000) % 2 == 0)
+    assert 0 < (many.high or 0) < 0.002
 
 
 def test_difference_of_two_shares_is_newcombes() -> None:
@@ -175,26 +260,33 @@ def test_normal_is_cut_to_the_range_and_wider_with_few_degrees_of_freedom() -> N
         normal(0.5, math.nan, 10, method="test")
 
 
-def test_bootstrap_and_jackknife_find_the_standard_error_of_a_mean() -> None:
-    rng = np.random.default_rng(6)
-    values = rng.exponential(size=500)
-    truth = values.std(ddof=1) / math.sqrt(500)
-    assert bootstrap(lambda rows: float(values[rows].mean()), 500, rng, 400) == pytest.approx(truth, rel=0.12)
-    assert float(jackknife((values.sum() - values) / 499)) == pytest.approx(truth, rel=1e-9)
+def test_jackknife_finds_the_standard_error_of_a_mean() -> None:
+    values = np.random.default_rng(6).exponential(size=500)
+    assert float(jackknife((values.sum() - values) / 499)) == pytest.approx(values.std(ddof=1) / math.sqrt(500), rel=1e-9)
 
 
-def test_bootstrap_leaves_out_replicates_without_an_answer() -> None:
+def test_ends_of_a_ratio_of_means_are_ratios_at_the_edge_of_a_t_test() -> None:
     rng = np.random.default_rng(7)
-    assert math.isnan(bootstrap(lambda rows: math.nan, 5, rng, 10))
-    with pytest.raises(ValueError, match="no rows"):
-        bootstrap(lambda rows: 0.0, 0, rng)
+    bottom, top = rng.exponential(size=60), rng.exponential(size=60)
+    found, degrees = mean_ratio(top, bottom), effective_rows(bottom) - 1
+    assert found.value == pytest.approx(top.mean() / bottom.mean())
+    for end in (found.low or 0, found.high or 0):
+        row_by_row = top - end * bottom
+        t = row_by_row.mean() / (row_by_row.std(ddof=1) / math.sqrt(60))
+        assert 2 * student.sf(abs(t), degrees) == pytest.approx(0.05)
 
 
-def test_multinomial_weights_draw_every_row_once_on_average() -> None:
-    weights = multinomial_weights(50, 400, np.random.default_rng(8))
-    assert weights.shape == (400, 50)
-    assert (weights.sum(axis=1) == 50).all()
-    assert weights.var() == pytest.approx(49 / 50, rel=0.05)
+def test_ratio_of_means_is_open_where_one_row_is_the_denominator() -> None:
+    found = mean_ratio(np.ones(20), np.r_[np.zeros(19), 5.0])
+    assert (found.value, found.low, found.high) == (4.0, None, None)
+    for bottom in (np.zeros(5), np.array([-1.0, 2, 2, 2, 2])):
+        with pytest.raises(ValueError, match="above zero"):
+            mean_ratio(np.ones(5), bottom)
+
+
+def test_effective_rows_count_equal_ones_and_nothing_else() -> None:
+    assert effective_rows(np.full(8, 3.0)) == pytest.approx(8)
+    assert effective_rows(np.r_[np.zeros(7), 2.0]) == 1
 
 
 def test_the_worst_of_many_equal_groups_is_covered_although_it_was_picked_by_looking() -> None:

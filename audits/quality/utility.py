@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from guardrail.audits.downstream import Array, Task, cannot_score, few_rows_decide, score, score_difference, task_of
 from guardrail.audits.groups import groupings
 from guardrail.audits.quality.detection import roc_points
-from guardrail.audits.quality.downstream import Array, Task, cannot_score, score, score_difference, task_of
 from guardrail.audits.views import sample_rows
 from guardrail.vocabulary.estimate import Estimate
 from guardrail.vocabulary.evidence import Evidence, Need
@@ -82,12 +82,16 @@ class Utility:
             return f"there are {n} rows with a known target to train on, and a model needs {LEAST_ROWS}"
         known = {role: sample_rows(frame, n, rng) for role, frame in known.items() if len(frame) >= LEAST_ROWS}
         predicted = {role: task.predictions(frame, rows, rng) for role, frame in known.items()}
-        return _Test(task, rows, task.truth(rows), predicted, n, (*CAVEATS, *_caveats(task, sources, known, n)))
+        few = (caveat,) if (caveat := few_rows_decide(task, task.truth(rows))) else ()
+        return _Test(
+            task, rows, task.truth(rows), predicted, n, (*CAVEATS, *few, *_caveats(task, sources | {"holdout": holdout}, known, n))
+        )
 
 
 def _caveats(task: Task, sources: dict[str, pd.DataFrame], known: dict[str, pd.DataFrame], n: int) -> list[str]:
-    missing = {role: int(frame[task.target].isna().sum()) for role, frame in sources.items()}
-    said = [f"{count} {role} rows without a target were left out" for role, count in missing.items() if count and role != "floor"]
+    unknown = {role: len(frame) - len(task.known(frame)) for role, frame in sources.items()}
+    what = "a target" if task.kind == "number" else "a target of the classes in train"
+    said = [f"{count} {role} rows without {what} were left out" for role, count in unknown.items() if count and role != "floor"]
     if task.kind != "number":
         alone = [role for role, frame in known.items() if len(np.unique(task.truth(frame))) == 1]
         said += [f"the {role} rows hold a single class of the target, so the model trained on them is constant" for role in alone]

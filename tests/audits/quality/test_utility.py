@@ -139,6 +139,29 @@ def test_a_table_of_nothing_but_its_target_is_a_coin_toss() -> None:
     frame = pd.DataFrame({"y": pd.array([True, False] * 50, dtype="boolean")})
     auc, gap = measure(Evidence(schema, train=frame, holdout=frame, synthetic=frame))
     assert (auc.value, gap.value) == (0.5, 0.0)
+    assert (gap.low or 0) < 0 < (gap.high or 0)
+
+
+def test_a_target_written_as_zero_and_one_is_scored_as_the_boolean_is(honest: Evidence, of_honest: tuple[Finding, Finding]) -> None:
+    columns = {name: column.model_dump() for name, column in honest.schema.columns.items()}
+    columns["ill"] = {"kind": "integer", "low": 0, "high": 1}
+    tables = {
+        name: frame.assign(ill=frame["ill"].astype("Int64"))
+        for name in ("train", "holdout", "synthetic")
+        if (frame := getattr(honest, name)) is not None
+    }
+    schema = Schema.model_validate({"target": "ill", "sensitive": ["sex", "region"], "columns": columns})
+    numbered = measure(replace(honest, schema=schema, **tables))
+    assert [finding.value for finding in numbered] == [finding.value for finding in of_honest]
+
+
+def test_a_target_that_a_few_rows_spread_is_called_so(honest: Evidence) -> None:
+    assert honest.holdout is not None
+    income = honest.holdout["income"].to_numpy(float).copy()
+    income[:3] = 9e9
+    _, gap = measure(aimed_at(replace(honest, holdout=honest.holdout.assign(income=income)), "income"))
+    assert any("a few rows carry most of the target's spread" in caveat for caveat in gap.caveats)
+    assert gap.low is None or gap.high is None or gap.high - gap.low > 0.5
 
 
 def test_constant_and_all_missing_features_are_no_obstacle(honest: Evidence) -> None:
