@@ -1,9 +1,9 @@
 """Does a model trained on the synthetic data treat groups alike? Measured by fairlearn, beside a model trained on real data.
 
-The story: somebody trains a classifier on the release and uses it on people. Here that is histogram gradient boosting
-with scikit-learn's defaults, the target's other columns as features; it is trained on synthetic rows, and once more on as
-many training rows, and both are tested on the same holdout. The second is the control: what of the difference is in the
-real data. Differences are those of Hardt, Price and Srebro 2016 (arxiv.org/abs/1610.02413) and of fairlearn's guide.
+The story: somebody trains a classifier on the release and uses it on people. Here that is the model of
+`guardrail.audits.downstream`; it is trained on synthetic rows, and once more on as many training rows, and both are tested
+on the same holdout. The second is the control: what of the difference is in the real data. Differences are those of Hardt,
+Price and Srebro 2016 (arxiv.org/abs/1610.02413) and of fairlearn's guide.
 
 A row matters only through its group, its label and its prediction, so drawing rows with replacement is drawing these
 counts from a multinomial: the bootstrap is one call. The intervals describe this model on new people, not the luck of
@@ -20,16 +20,15 @@ import numpy as np
 import pandas as pd
 from fairlearn.metrics import demographic_parity_difference, equalized_odds_difference
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
 
+from guardrail.audits.downstream import Task, task_of
 from guardrail.audits.groups import Grouping, groupings
-from guardrail.audits.views import categories, features, learnable, numbers, sample_rows, word_codes
+from guardrail.audits.views import sample_rows
 from guardrail.statistics import critical, simultaneous_level, wilson, worst
 from guardrail.vocabulary.estimate import Estimate
 from guardrail.vocabulary.evidence import Evidence, Need
 from guardrail.vocabulary.finding import Finding
 from guardrail.vocabulary.plots import Bars
-from guardrail.vocabulary.schema import Schema
 
 Array = NDArray[Any]
 PARITY, ODDS = "fairness.demographic_parity_difference", "fairness.equalized_odds_difference"
@@ -153,57 +152,32 @@ def widest(found: Array) -> Array:
 def _trial(evidence: Evidence, most: int, rng: np.random.Generator) -> Trial | str:
     """Both models' predictions on the holdout, or why there are none."""
     train, holdout, synthetic, schema = evidence.train, evidence.holdout, evidence.synthetic, evidence.schema
-    target = schema.target
-    if train is None or holdout is None or synthetic is None or target is None or not schema.sensitive:
+    if train is None or holdout is None or synthetic is None or schema.target is None or not schema.sensitive:
         return evidence.unmet(Parity.needs)
-    classes = _two_classes(schema, target, pd.concat([train, holdout], ignore_index=True))
-    if isinstance(classes, str):
-        return classes
-    labelled = {}
-    for name, frame in {"synthetic": synthetic, "real": train, "holdout": holdout}.items():
-        codes = _codes(schema, target, frame)
-        known = np.isin(codes, list(classes))
-        labelled[name] = (frame[known], (codes[known] == max(classes)).astype(np.int64))
-        if not known.any():
-            return f"no row of {'train' if name == 'real' else name} has a value of the target {target!r}"
-    n = min(most, len(labelled["synthetic"][0]), len(labelled["real"][0]))
-    tested, truth = labelled["holdout"]
-    predicted = {name: _predict(schema, labelled[name], n, tested, train, rng) for name in ("synthetic", "real")}
-    return Trial(truth, predicted, groupings([tested], schema, train), f"{target} = {classes[max(classes)]}")
+    task = task_of(schema, train)
+    known = {name: task.known(frame) for name, frame in {"synthetic": synthetic, "train": train, "holdout": holdout}.items()}
+    if reason := _not_two(task, [known["train"], known["holdout"]]):
+        return f"the target {task.target!r} {reason}"
+    for name, frame in known.items():
+        if not len(frame):
+            return f"no row of {name} has a value of the target {task.target!r}"
+    n, tested = min(most, len(known["synthetic"]), len(known["train"])), known["holdout"].reset_index(drop=True)
+    predicted = {
+        source: task.predictions(sample_rows(known[name], n, rng), tested, rng).argmax(axis=1)
+        for source, name in {"synthetic": "synthetic", "real": "train"}.items()
+    }
+    favourable = f"{task.target} = {task.class_name(1)}"
+    return Trial(task.truth(tested).astype(np.int64), predicted, groupings([tested], schema, train), favourable)
 
 
-def _codes(schema: Schema, target: str, frame: pd.DataFrame) -> Array:
-    if categories(target, schema) is None:
-        return numbers(frame[target])
-    return word_codes(frame[target], target, schema).astype(float)
-
-
-def _two_classes(schema: Schema, target: str, real: pd.DataFrame) -> dict[float, str] | str:
-    """The two values of the target in real data (the favourable is the later category, true, or the larger number), or why not two."""
-    present = _codes(schema, target, real)
-    words = categories(target, schema)
-    found = np.unique(present[present >= 0] if words else present[~np.isnan(present)])
-    if len(found) == 2:
-        return {float(code): words[int(code)] if words else f"{code:g}" for code in found}
-    if words is None and len(found) > 2:
-        return f"the target {target!r} is a number: these differences are defined for two classes"
-    return f"the target {target!r} has {len(found)} class{'es' if len(found) != 1 else ''}: these differences are defined for two"
-
-
-def _predict(
-    schema: Schema, labelled: tuple[pd.DataFrame, Array], n: int, tested: pd.DataFrame, reference: pd.DataFrame, rng: np.random.Generator
-) -> Array:
-    frame, labels = labelled
-    rows = sample_rows(pd.DataFrame({"row": np.arange(len(frame))}), n, rng)["row"].to_numpy()
-    learning = features(frame.iloc[rows], schema, [schema.target or ""], reference)
-    kept, rarest = learnable(learning), np.bincount(labels[rows], minlength=2).min()
-    if not rarest or not kept:
-        return np.full(len(tested), int(labels[rows].mean() > 0.5))  # one answer is all there is to learn
-    # The split for early stopping needs two rows of each class.
-    stopping = False if rarest < 2 else "auto"
-    model = HistGradientBoostingClassifier(random_state=int(rng.integers(2**31)), early_stopping=stopping)
-    model.fit(learning[kept], labels[rows])
-    return np.asarray(model.predict(features(tested, schema, [schema.target or ""], reference)[kept]), np.int64)
+def _not_two(task: Task, real: list[pd.DataFrame]) -> str | None:
+    """Why the target is no choice between two, or None."""
+    if task.kind == "number":
+        return "is a number: these differences are defined for two classes"
+    present = len(np.unique(np.concatenate([task.truth(frame) for frame in real])))
+    if task.kind == "two classes" and present == 2:
+        return None
+    return f"has {present} class{'es' if present != 1 else ''}: these differences are defined for two"
 
 
 def _named_rates(metric: str) -> dict[str, int | None]:
