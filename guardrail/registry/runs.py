@@ -56,10 +56,6 @@ class Registry:
         with self._database.transaction() as session:
             session.merge(RunRow(**row))
 
-    def record_verdict(self, run: str, policy: str, status: Literal["pass", "fail"]) -> None:
-        record = self.get(run)
-        self.add_run(record.model_copy(update={"verdicts": {**record.verdicts, policy: status}}))
-
     def runs(self) -> tuple[RunRecord, ...]:
         """Newest first."""
         with self._database.transaction() as session:

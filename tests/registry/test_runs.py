@@ -47,8 +47,7 @@ def test_runs_come_back_whole_and_newest_first(own_home):
 def test_adding_a_run_again_brings_it_up_to_date(own_home):
     registry = Registry(own_home)
     registry.add_run(record())
-    registry.record_verdict(record().id, "release", "fail")
-    registry.record_verdict(record().id, "research", "pass")
+    registry.add_run(record(verdicts={"release": "fail", "research": "pass"}))
     (found,) = registry.runs()
     assert found.verdicts == {"release": "fail", "research": "pass"}
 
