@@ -31,6 +31,8 @@ class Finding(Frozen):
     """The same metric elsewhere, with intervals: `holdout`, `floor` (independent marginals), `real` …"""
     groups: dict[str, Estimate] = {}
     """The metric for part of the evidence: `sex=Female`, `age`, `attack=distance` …"""
+    left_out: tuple[str, ...] = ()
+    """Groups too small to judge, or beyond the largest that are listed; by name, so for readers inside only. Caveats name no group."""
     plots: tuple[Plot, ...] = ()
     status: Status = "measured"
     reason: str | None = None
@@ -63,6 +65,7 @@ class Finding(Frozen):
         reference: float | None = None,
         comparisons: dict[str, Estimate] | None = None,
         groups: dict[str, Estimate] | None = None,
+        left_out: tuple[str, ...] = (),
         plots: tuple[Plot, ...] = (),
         caveats: tuple[str, ...] = (),
         direction: Direction | None = None,
@@ -76,6 +79,7 @@ class Finding(Frozen):
             reference=reference,
             comparisons=comparisons or {},
             groups=groups or {},
+            left_out=left_out,
             plots=plots,
             caveats=caveats,
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from .estimate import Estimate
 from .frozen import Frozen
 
 
@@ -53,6 +55,19 @@ class Whiskers(Frozen):
         if not len(self.labels) == len(self.values) == len(self.lows) == len(self.highs):
             raise ValueError("labels, values, lows and highs need the same length")
         return self
+
+    @classmethod
+    def of(cls, rows: Mapping[str, Estimate], *, title: str, line: float | None = None, unit: str = "") -> Whiskers:
+        """One row per estimate, in their order."""
+        return cls(
+            title=title,
+            labels=tuple(rows),
+            values=tuple(row.value for row in rows.values()),
+            lows=tuple(row.low for row in rows.values()),
+            highs=tuple(row.high for row in rows.values()),
+            line=line,
+            unit=unit,
+        )
 
 
 class Heatmap(Frozen):
