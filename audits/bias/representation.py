@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
-from guardrail.audits.groups import Grouping, groupings
+from guardrail.audits.groups import MOST_GROUPS, beyond, groupings, number_of_groups
 from guardrail.statistics import share_ratio, simultaneous_level, worst, worst_name
 from guardrail.vocabulary.estimate import Estimate
 from guardrail.vocabulary.evidence import Evidence, Need
@@ -17,7 +18,6 @@ from guardrail.vocabulary.plots import Bars, Plot, Whiskers
 
 METRIC = "bias.representation"
 LEVEL = 0.95
-NAMED = 10
 CAVEATS = (
     "shares only: a group can keep its share and lose its truth; see quality.utility_auc by group and the fairness findings",
     "shares are compared with the training data, which may itself leave people out",
@@ -38,8 +38,17 @@ class _Counts:
         """Rows the rarer of the two tables would hold if the shares were train's; blind to what the other table holds."""
         return min(self.train[i], self.other_rows * self.train[i] / self.train_rows)
 
-    def ratios(self, chosen: list[int], level: float) -> dict[str, Estimate]:
-        return {self.labels[i]: share_ratio(self.other[i], self.other_rows, self.train[i], self.train_rows, level) for i in chosen}
+    def ratios(self, chosen: Iterable[int], level: float) -> dict[str, Estimate]:
+        """Each on as many records as the group has in the table where it has fewest: a ratio about one person is about one."""
+        found = {}
+        for i in chosen:
+            ratio = share_ratio(self.other[i], self.other_rows, self.train[i], self.train_rows, level)
+            found[self.labels[i]] = ratio.model_copy(update={"n": min(self.train[i], self.other[i])})
+        return found
+
+    def least(self, ratios: dict[str, Estimate]) -> Estimate:
+        """The headline rests on both tables: a large group that is wholly gone must not make it one about no record."""
+        return worst(ratios, how="min", level=LEVEL).model_copy(update={"n": min(self.train_rows, self.other_rows)})
 
 
 @dataclass(frozen=True)
@@ -58,8 +67,8 @@ class Representation:
     least_expected: int = 150
     """Rows a group would have at train's share to enter the headline. Two honest samples of 150 rows each vary enough to put
     the lower end of the least of a dozen ratios near a half; with 100 it fell below in one honest split out of forty."""
-    most_listed: int = 100
-    """Small groups listed at most."""
+    most_listed: int = MOST_GROUPS
+    """Groups in the finding's table: the worst of all, then the largest."""
 
     def measure(self, evidence: Evidence, rng: np.random.Generator) -> tuple[Finding, ...]:
         train, synthetic = evidence.train, evidence.synthetic
@@ -77,25 +86,29 @@ class Representation:
         level = simultaneous_level(LEVEL, len(large))
         ratios = counts.ratios(large, level)
         comparisons = self._holdout(evidence, train)
+        worst_one = counts.labels.index(worst_name(ratios, how="min"))
+        listed = list(dict.fromkeys([worst_one, *large, *small]))[: self.most_listed]
+        new = [i for i, rows in enumerate(counts.train) if not rows]
         return (
             Finding.measured(
                 METRIC,
-                worst(ratios, how="min", level=LEVEL),
+                counts.least(ratios),
                 estimand=f"least ratio of a group's share among {len(synthetic)} synthetic rows to its share among {len(train)} training "
-                f"rows, over {len(large)} groups; here {worst_name(ratios, how='min')}",
+                f"rows, over {len(large)} groups; here {counts.labels[worst_one]}",
                 reference=comparisons["holdout"].value if comparisons else 1.0,
                 comparisons=comparisons,
-                groups={**ratios, **counts.ratios(small[: self.most_listed], level)},
+                groups=counts.ratios(sorted(listed, key=[*large, *small].index), level),
+                left_out=tuple(counts.labels[i] for i in (*small, *new)[: self.most_listed]),
                 plots=(_ratios(ratios), _shares(counts, large)),
-                caveats=(*CAVEATS, *self._said(counts, small)),
+                caveats=(*CAVEATS, *self._said(counts, small, new), *beyond(len(large) + len(small) - len(listed), len(listed))),
             ),
         )
 
     def _counted(self, evidence: Evidence, train: pd.DataFrame, other: pd.DataFrame) -> _Counts:
         found = groupings([train, other], evidence.schema, train)
         labels = tuple(label for grouping in found for label in grouping.labels)
-        rows = [tuple(int(count) for grouping in found for count in _rows(grouping, table)) for table in (0, 1)]
-        return _Counts(labels, rows[0], rows[1], len(train), len(other))
+        rows = np.concatenate([grouping.sizes() for grouping in found], axis=1).tolist()
+        return _Counts(labels, tuple(rows[0]), tuple(rows[1]), len(train), len(other))
 
     def _split(self, counts: _Counts) -> tuple[list[int], list[int]]:
         """Groups of the training data large enough for the headline, and the others, the largest first."""
@@ -110,39 +123,27 @@ class Representation:
         large, _ = self._split(counts)
         if not large:
             return {}
-        return {"holdout": worst(counts.ratios(large, simultaneous_level(LEVEL, len(large))), how="min", level=LEVEL)}
+        return {"holdout": counts.least(counts.ratios(large, simultaneous_level(LEVEL, len(large))))}
 
-    def _said(self, counts: _Counts, small: list[int]) -> list[str]:
-        new = [label for label, rows in zip(counts.labels, counts.train, strict=True) if not rows]
-        gone = [counts.labels[i] for i in small if not counts.other[i]]
+    def _said(self, counts: _Counts, small: list[int], new: list[int]) -> list[str]:
+        gone = sum(not counts.other[i] for i in small)
         said = []
         if small:
-            names = _named([counts.labels[i] for i in small])
-            said.append(f"too few rows to judge (under {self.least_expected} expected), not in the headline: {names}")
+            said.append(
+                f"{number_of_groups(len(small))} with too few rows to judge (under {self.least_expected} expected) not in the headline"
+            )
         if gone:
-            said.append(f"of these, wholly absent from the synthetic data: {_named(gone)}")
+            said.append(f"of these, {gone:,} wholly absent from the synthetic data")
         if new:
-            said.append(f"in the synthetic data only: {_named(new)}")
+            said.append(f"{number_of_groups(len(new))} in the synthetic data only")
         return said
-
-
-def _rows(grouping: Grouping, table: int) -> list[int]:
-    return [int(count) for count in np.bincount(grouping.codes[table], minlength=len(grouping.labels))]
-
-
-def _named(labels: list[str]) -> str:
-    more = len(labels) - NAMED
-    return ", ".join(labels[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _ratios(ratios: dict[str, Estimate], most: int = 40) -> Plot:
     order = sorted(ratios, key=lambda label: ratios[label].value)[:most]
-    return Whiskers(
+    return Whiskers.of(
+        {label: ratios[label] for label in order},
         title="Share in the synthetic data over share in the training data, the greatest loss first",
-        labels=tuple(order),
-        values=tuple(ratios[label].value for label in order),
-        lows=tuple(ratios[label].low for label in order),
-        highs=tuple(ratios[label].high for label in order),
         line=1.0,
         unit="ratio of shares",
     )

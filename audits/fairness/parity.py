@@ -22,7 +22,7 @@ from fairlearn.metrics import demographic_parity_difference, equalized_odds_diff
 from numpy.typing import NDArray
 
 from guardrail.audits.downstream import Task, task_of
-from guardrail.audits.groups import Grouping, groupings
+from guardrail.audits.groups import MOST_GROUPS, Grouping, beyond, groupings, number_of_groups
 from guardrail.audits.views import sample_rows
 from guardrail.statistics import critical, simultaneous_level, wilson, worst
 from guardrail.vocabulary.estimate import Estimate
@@ -86,6 +86,8 @@ class Parity:
             source: {name: self._difference(metric, trial, source, grouping, rng, level) for name, grouping in kept.items()}
             for source in trial.predicted
         }
+        most = MOST_GROUPS // len(_named_rates(metric))
+        listed, more = _largest(kept, most)
         extremes = {source: worst(differences, how="max") for source, differences in found.items()}
         return Finding.measured(
             metric,
@@ -96,9 +98,10 @@ class Parity:
             ),
             reference=extremes["real"].value,
             comparisons={"real": extremes["real"]} | {f"real, {name}": estimate for name, estimate in found["real"].items()},
-            groups=found["synthetic"] | _rates(metric, trial, kept),
-            plots=_plots(metric, trial, kept),
-            caveats=_caveats(left_out, self.fewest, trial),
+            groups=found["synthetic"] | _rates(metric, trial, listed),
+            left_out=tuple(left_out[:MOST_GROUPS]),
+            plots=_plots(metric, trial, listed),
+            caveats=(*beyond(more, most), *_caveats(len(left_out), self.fewest, trial)),
         )
 
     def _large_enough(self, metric: str, trial: Trial) -> tuple[dict[str, Array], list[str]]:
@@ -180,6 +183,19 @@ def _not_two(task: Task, real: list[pd.DataFrame]) -> str | None:
     return f"has {present} class{'es' if present != 1 else ''}: these differences are defined for two"
 
 
+def _largest(kept: dict[str, Array], most: int) -> tuple[dict[str, Array], int]:
+    """The same with -1 for all but the largest groups, and how many more there are."""
+    sizes = [
+        (rows, attribute, code) for attribute, codes in kept.items() for code, rows in enumerate(np.bincount(codes[codes >= 0])) if rows
+    ]
+    chosen = sorted(sizes, key=lambda size: -size[0])[:most]
+    listed = {
+        attribute: np.where(np.isin(codes, [code for _, of, code in chosen if of == attribute]), codes, -1)
+        for attribute, codes in kept.items()
+    }
+    return listed, len(sizes) - len(chosen)
+
+
 def _named_rates(metric: str) -> dict[str, int | None]:
     """The rates a metric compares: name -> the label whose rows count, None for all."""
     return {"selection rate": None} if metric == PARITY else {"true-positive rate": 1, "false-positive rate": 0}
@@ -213,9 +229,8 @@ def _plots(metric: str, trial: Trial, kept: dict[str, Array]) -> tuple[Bars, ...
     return tuple(plots)
 
 
-def _caveats(left_out: list[str], fewest: int, trial: Trial) -> tuple[str, ...]:
-    named = ", ".join(left_out[:10]) + (f" and {len(left_out) - 10} more" if len(left_out) > 10 else "")
-    missing = (f"Left out for having fewer than {fewest} holdout rows behind a rate: {named}.",) if left_out else ()
+def _caveats(left_out: int, fewest: int, trial: Trial) -> tuple[str, ...]:
+    missing = (f"{number_of_groups(left_out)} with fewer than {fewest} holdout rows behind a rate left out.",) if left_out else ()
     constant = len(np.unique(trial.predicted["synthetic"])) == 1
     useless = ("The model trained on synthetic rows gives everybody the same answer: alike, and of no use.",) if constant else ()
     return (

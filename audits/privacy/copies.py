@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from guardrail.audits.groups import group_masks
+from guardrail.audits.groups import MOST_GROUPS, beyond, groups_of
 from guardrail.statistics import wilson
 from guardrail.vocabulary.estimate import Estimate
 from guardrail.vocabulary.evidence import Evidence, Need
@@ -27,6 +27,7 @@ from guardrail.vocabulary.finding import Finding
 from guardrail.vocabulary.plots import Whiskers
 
 Array = NDArray[Any]
+TITLE = "Rows that equal a training row"
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,8 @@ class Copies:
         ids = dict(zip(["train", "synthetic", *others], row_ids(train, synthetic, *others.values()), strict=True))
         comparisons = {name: _share(np.isin(ids[name], ids["train"])) for name in others}
         copied = np.isin(ids["synthetic"], ids["train"])
-        groups = _unique(ids) | {
-            name: _share(copied[mask]) for name, mask in group_masks(synthetic, evidence.schema, train).items() if mask.any()
-        }
+        listed, rest = groups_of([synthetic, train], evidence.schema, train)
+        groups = _unique(ids) | {group.label: group.sized(_share(copied[group.rows])) for group in listed}
         share = _share(copied)
         reference = comparisons["holdout"].value if "holdout" in comparisons else None
         finding = Finding.measured(
@@ -65,8 +65,9 @@ class Copies:
             reference=reference,
             comparisons=comparisons,
             groups=groups,
-            plots=(_plot({"synthetic": share, **comparisons, **groups}, reference),),
-            caveats=_caveats(synthetic, reference),
+            left_out=rest[:MOST_GROUPS],
+            plots=(Whiskers.of({"synthetic": share, **comparisons, **groups}, title=TITLE, line=reference, unit="share"),),
+            caveats=(*_caveats(synthetic, reference), *beyond(len(rest))),
         )
         return (finding,)
 
@@ -94,18 +95,6 @@ def _unique(ids: dict[str, Array]) -> dict[str, Estimate]:
 
 def _share(hits: Array) -> Estimate:
     return wilson(int(hits.sum()), len(hits))
-
-
-def _plot(rows: dict[str, Estimate], reference: float | None) -> Whiskers:
-    return Whiskers(
-        title="Rows that equal a training row",
-        labels=tuple(rows),
-        values=tuple(row.value for row in rows.values()),
-        lows=tuple(row.low for row in rows.values()),
-        highs=tuple(row.high for row in rows.values()),
-        line=reference,
-        unit="share",
-    )
 
 
 def _caveats(synthetic: pd.DataFrame, reference: float | None) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from guardrail.audits.groups import group_masks
+from guardrail.audits.groups import MOST_GROUPS, beyond, groups_of, number_of_groups
 from guardrail.audits.privacy.distances import coordinates, nearest
 from guardrail.audits.views import binned, features, learnable, sample_rows
 from guardrail.statistics import auc, simultaneous_level, worst
@@ -86,7 +86,7 @@ class Membership:
         scores = _attacks(evidence, players, rng)
         estimates = _aucs(scores, players.is_member)
         blind = auc(_blind(evidence.schema, players, rng), players.is_member) if len(players.other_members) >= self.fewest else None
-        groups, left_out = self._groups(evidence.schema, players, scores)
+        groups, left_out, said = self._groups(evidence.schema, players, scores)
         finding = Finding.measured(
             metric,
             worst(estimates, how="max"),
@@ -98,16 +98,13 @@ class Membership:
             reference=0.5,
             comparisons={} if blind is None else {"blind": blind},
             groups={f"attack={name}": estimate for name, estimate in estimates.items()} | groups,
+            left_out=left_out,
             plots=(_roc(scores, players.is_member),),
             caveats=(
                 "An attack that fails proves nothing: a stronger one may succeed. Only epsilon bounds all of them.",
                 "An average over records: a few records can be exposed while the AUC stays near one half.",
                 *_on_blind(blind),
-                *(
-                    [f"Groups with fewer than {self.fewest} members or non-members are left out: {', '.join(left_out)}."]
-                    if left_out
-                    else []
-                ),
+                *said,
             ),
         )
         return (finding,)
@@ -132,16 +129,23 @@ class Membership:
             synthetic=sample_rows(synthetic, self.most_synthetic, rng),
         )
 
-    def _groups(self, schema: Schema, players: Players, scores: dict[str, Array]) -> tuple[dict[str, Estimate], list[str]]:
-        """Per group the best attack in it, with an interval simultaneous over the attacks: nothing is selected on the rest."""
-        found, left_out = {}, []
-        is_member = players.is_member
-        for name, mask in group_masks(players.candidates, schema, players.reference).items():
-            if min((mask & is_member).sum(), (mask & ~is_member).sum()) < self.fewest:
-                left_out.append(name)
+    def _groups(
+        self, schema: Schema, players: Players, scores: dict[str, Array]
+    ) -> tuple[dict[str, Estimate], tuple[str, ...], tuple[str, ...]]:
+        """Per group the best attack in it, with an interval simultaneous over the attacks: nothing is selected on the rest.
+
+        And the groups too small for it, and what the finding has to say of those it does not list.
+        """
+        found, small, is_member = {}, [], players.is_member
+        listed, rest = groups_of([players.candidates], schema, players.reference)
+        for group in listed:
+            if min((group.rows & is_member).sum(), (group.rows & ~is_member).sum()) < self.fewest:
+                small.append(group.label)
                 continue
-            found[name] = worst(_aucs({attack: score[mask] for attack, score in scores.items()}, is_member[mask]), how="max")
-        return found, left_out
+            inside = {attack: score[group.rows] for attack, score in scores.items()}
+            found[group.label] = worst(_aucs(inside, is_member[group.rows]), how="max")
+        few = [f"{number_of_groups(len(small))} with fewer than {self.fewest} members or non-members left out."] if small else []
+        return found, (*small, *rest)[:MOST_GROUPS], (*few, *beyond(len(rest)))
 
 
 def _attacks(evidence: Evidence, players: Players, rng: np.random.Generator) -> dict[str, Array]:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from guardrail.audits.groups import group_masks
+from guardrail.audits.groups import MOST_GROUPS, beyond, groups_of
 from guardrail.audits.privacy.distances import coordinates, nearest
 from guardrail.audits.views import sample_rows
 from guardrail.statistics import wilson
@@ -29,6 +29,7 @@ from guardrail.vocabulary.plots import Whiskers
 from guardrail.vocabulary.schema import Schema
 
 Array = NDArray[Any]
+TITLE = "Synthetic rows whose nearest real row is a training row"
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,10 @@ class Nearest:
         synthetic = sample_rows(synthetic, self.most_synthetic, rng)
         wins, records = _closer_to_train(evidence.schema, train, holdout, synthetic)
         share = _share(wins, records, 2 * n)
-        groups = {
-            name: _share(wins[mask], records[mask], 2 * n)
-            for name, mask in group_masks(synthetic, evidence.schema, train).items()
-            if mask.sum() >= self.fewest
-        }
+        listed, rest = groups_of([synthetic, train], evidence.schema, train)
+        large = [group for group in listed if group.rows.sum() >= self.fewest]
+        left_out = (*(group.label for group in listed if group not in large), *rest)
+        groups = {group.label: group.sized(_share(wins[group.rows], records[group.rows], 2 * n)) for group in large}
         finding = Finding.measured(
             metric,
             share,
@@ -77,11 +77,13 @@ class Nearest:
             ),
             reference=0.5,
             groups=groups,
-            plots=(_plot({"all rows": share, **groups}),),
+            left_out=left_out[:MOST_GROUPS],
+            plots=(Whiskers.of({"all rows": share, **groups}, title=TITLE, line=0.5, unit="share"),),
             caveats=(
                 "Distances describe, they never certify: a copy of the training data with most cells perturbed scores like an "
                 "honest generator.",
                 f"{n} of {rows} training rows are searched: a row copied from the others counts as honest.",
+                *beyond(len(rest)),
             ),
         )
         return (finding,)
@@ -107,15 +109,3 @@ def _share(wins: Array, records: Array, candidates: int) -> Estimate:
     effective = max(1, int(m**2 / max(spread, m)))
     estimate = wilson(min(float(wins.mean()) * effective, effective), effective)
     return estimate.model_copy(update={"value": float(wins.mean()), "n": m, "method": "wilson at the effective number of rows"})
-
-
-def _plot(rows: dict[str, Estimate]) -> Whiskers:
-    return Whiskers(
-        title="Synthetic rows whose nearest real row is a training row",
-        labels=tuple(rows),
-        values=tuple(row.value for row in rows.values()),
-        lows=tuple(row.low for row in rows.values()),
-        highs=tuple(row.high for row in rows.values()),
-        line=0.5,
-        unit="share",
-    )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from guardrail.audits.downstream import Array, Task, cannot_score, few_rows_decide, score, score_difference, task_of
-from guardrail.audits.groups import groupings
+from guardrail.audits.groups import MOST_GROUPS, beyond, groupings, largest_groups, number_of_groups
 from guardrail.audits.quality.detection import roc_points
 from guardrail.audits.views import sample_rows
 from guardrail.vocabulary.estimate import Estimate
@@ -106,6 +106,7 @@ def _auc_finding(test: _Test, scores: dict[str, Estimate], evidence: Evidence) -
     if test.task.kind == "number":
         return Finding.not_assessable(AUC, "the target is a number; see quality.utility_gap")
     comparisons = {role: estimate for role, estimate in scores.items() if role != "synthetic"}
+    groups, left_out, said = _by_group(test, evidence)
     return Finding.measured(
         AUC,
         scores["synthetic"],
@@ -113,9 +114,10 @@ def _auc_finding(test: _Test, scores: dict[str, Estimate], evidence: Evidence) -
         f"trained on {test.n} synthetic rows",
         reference=scores["real"].value,
         comparisons=comparisons,
-        groups=_by_group(test, evidence),
+        groups=groups,
+        left_out=left_out,
         plots=_plots(test, scores),
-        caveats=test.caveats,
+        caveats=(*test.caveats, *said),
     )
 
 
@@ -135,15 +137,17 @@ def _gap_finding(test: _Test, scores: dict[str, Estimate]) -> Finding:
     )
 
 
-def _by_group(test: _Test, evidence: Evidence) -> dict[str, Estimate]:
-    """The synthetic-trained model's score in each sensitive group with enough rows of the classes."""
-    found = {}
-    for grouping in groupings([test.rows], evidence.schema, test.task.train):
-        for i, group in enumerate(grouping.labels):
-            inside = grouping.codes[0] == i
-            if cannot_score(test.task, test.truth[inside]) is None:
-                found[group] = score(test.task, test.predicted["synthetic"][inside], test.truth[inside])
-    return found
+def _by_group(test: _Test, evidence: Evidence) -> tuple[dict[str, Estimate], tuple[str, ...], tuple[str, ...]]:
+    """The synthetic-trained model's score in each sensitive group with enough rows of the classes; the others, and what to say of them."""
+    found, small = {}, []
+    listed, rest = largest_groups(groupings([test.rows], evidence.schema, test.task.train))
+    for group in listed:
+        if cannot_score(test.task, test.truth[group.rows]):
+            small.append(group.label)
+        else:
+            found[group.label] = score(test.task, test.predicted["synthetic"][group.rows], test.truth[group.rows])
+    few = (f"{number_of_groups(len(small))} with too few holdout rows to score left out",) if small else ()
+    return found, (*small, *rest)[:MOST_GROUPS], (*few, *beyond(len(rest)))
 
 
 def _plots(test: _Test, scores: dict[str, Estimate]) -> tuple[Plot, ...]:

@@ -84,8 +84,20 @@ def test_small_groups_are_listed_but_stay_out_of_the_headline() -> None:
     finding = measure(Evidence(SEX, train=people(f=500, m=500, none=20), synthetic=people(f=500, m=500)))
     assert finding.groups["sex=(missing)"].value == 0
     assert (finding.value or 0) > 0.9
-    assert any("not in the headline: sex=(missing)" in caveat for caveat in finding.caveats)
-    assert any("wholly absent from the synthetic data: sex=(missing)" in caveat for caveat in finding.caveats)
+    assert finding.left_out == ("sex=(missing)",)
+    assert any(caveat.startswith("1 group with too few rows") for caveat in finding.caveats)
+    assert "of these, 1 wholly absent from the synthetic data" in finding.caveats
+
+
+def test_a_group_has_as_many_records_as_where_it_is_rarer_and_the_headline_has_the_smaller_tables() -> None:
+    finding = measure(Evidence(SEX, train=people(f=500, m=500, none=1), synthetic=people(f=420, m=100, none=80)))
+    assert {name: group.n for name, group in finding.groups.items()} == {"sex=f": 420, "sex=m": 100, "sex=(missing)": 1}
+    assert finding.n == 600
+
+
+def test_a_large_group_that_is_wholly_gone_leaves_a_headline_on_many_records() -> None:
+    finding = measure(Evidence(SEX, train=people(f=500, m=500), synthetic=people(f=600)))
+    assert (finding.value, finding.n, finding.groups["sex=m"].n) == (0, 600, 0)
 
 
 def test_missing_cells_are_a_group_like_any_other() -> None:
@@ -97,7 +109,8 @@ def test_missing_cells_are_a_group_like_any_other() -> None:
 def test_a_group_of_the_synthetic_data_only_is_named() -> None:
     finding = measure(Evidence(SEX, train=people(f=500), synthetic=people(f=400, m=100)))
     assert (finding.value, finding.groups["sex=f"].value) == (0.8, 0.8)
-    assert any("in the synthetic data only: sex=m" in caveat for caveat in finding.caveats)
+    assert finding.left_out == ("sex=m",)
+    assert "1 group in the synthetic data only" in finding.caveats
 
 
 def test_the_plots_show_ratios_and_shares(honest: Evidence) -> None:
@@ -127,6 +140,6 @@ def test_ten_thousand_groups_are_listed_in_part() -> None:
         for _ in range(2)
     )
     finding = measure(Evidence(schema, train=train, synthetic=synthetic))
-    assert len(finding.groups) == 101
+    assert len(finding.groups) == len(finding.left_out) == 100
     assert "g=0" in finding.estimand
     assert any(" more" in caveat for caveat in finding.caveats)

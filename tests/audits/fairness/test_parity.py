@@ -62,7 +62,9 @@ def test_the_headline_is_the_worst_attribute_and_the_intersection_is_one(honest)
 def test_small_groups_are_left_out_and_named(honest):
     for finding in honest:
         assert not any("(missing)" in name and "&" in name for name in finding.groups)
-        assert any("sex=(missing) & region=east" in caveat for caveat in finding.caveats)
+        assert "sex=(missing) & region=east" in finding.left_out
+        assert not any("region=" in caveat for caveat in finding.caveats)
+        assert any("with fewer than 30 holdout rows behind a rate" in caveat for caveat in finding.caveats)
 
 
 def test_by_hand_on_counts():

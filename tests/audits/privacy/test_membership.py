@@ -86,7 +86,9 @@ def test_a_group_is_attacked_by_all_and_small_ones_are_named(mixed_schema, mixed
     finding = measure(mixed_schema, *(mixed_table(400, rng) for _ in range(3)))
     assert finding.groups["region=north"].method.endswith("simultaneous over 2 groups")
     assert "sex=(missing)" not in finding.groups
-    assert any("sex=(missing)" in caveat for caveat in finding.caveats)
+    assert "sex=(missing)" in finding.left_out
+    assert not any("sex=" in caveat for caveat in finding.caveats)
+    assert any("with fewer than 20 members" in caveat for caveat in finding.caveats)
 
 
 def test_roc_curves_rise_from_corner_to_corner(honest):
