@@ -2,7 +2,7 @@
 
 What audits print is computed from private records and lies outside epsilon. Publishing therefore keeps only aggregates:
 
-- groups, comparisons and findings on fewer than 30 records go, and so do those of unknown size. 30 is stricter than the
+- groups, comparisons and findings on fewer than 30 records go, and so do those of unknown size, with their names. 30 is stricter than the
   3 to 10 that statistical offices commonly ask for a cell, because a cell here is a metric and not a count. Where one
   group of an attribute goes, the next smallest goes with it: otherwise total minus the rest gives it back.
 - bars and curves go: their edges are extremes of the records and their steps single records. Whiskers and heat maps of
@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 
 from ..vocabulary.estimate import Estimate
 from ..vocabulary.finding import Finding
@@ -31,6 +31,8 @@ _WORDS_BETWEEN = r"(?: (?:of|training|real|synthetic|random|holdout|unseen|\d[\d
 _COUNTED = re.compile(rf"(?<![\d.,\w-])\d[\d,]*\b(?={_WORDS_BETWEEN} (?:rows|records|units|people|persons)\b)")
 _WAIVED = re.compile(r"waived by .*", re.DOTALL)
 _VALUES = re.compile(r"=[^&:]*")  # `sex=female & race=b: rate` belongs to the attribute `sex& race: rate`
+_HEADLINE = {"all rows", "synthetic"}
+"""What audits call the finding's own row in a plot."""
 _PRIVATE = ("train", "holdout", "source", "data")
 CAVEAT = (
     "Public: records, extremes, plots of distributions and cells on few records were left out, and numbers rounded outwards to "
@@ -66,7 +68,8 @@ def _finding(found: Finding, dropped: set[str]) -> Finding:
     if found.n is not None and found.n < FEWEST:
         reason = "rests on too few records to be published"
         return Finding.not_assessable(found.metric, reason, direction=found.direction)
-    groups = _large_enough(found.groups)
+    groups = _large_enough(found.groups, found.left_out)
+    hidden = _hider([*found.left_out, *(name for name in found.groups if name not in groups)])
     comparisons = {name: other for name, other in found.comparisons.items() if not _small(other)}
     kept = {**comparisons, **groups}
     return found.model_copy(
@@ -75,9 +78,10 @@ def _finding(found: Finding, dropped: set[str]) -> Finding:
             "reference": None if found.reference is None else _nearest(found.reference, _quantum(own)),
             "comparisons": {name: _rounded(other, found.metric) for name, other in comparisons.items()},
             "groups": {name: _rounded(other, found.metric) for name, other in groups.items()},
-            "plots": tuple(plot for plot in (_plot(plot, kept, own) for plot in found.plots) if plot),
-            "estimand": _without_counts(found.estimand),
-            "caveats": tuple(_without_counts(caveat) for caveat in found.caveats),
+            "left_out": (),
+            "plots": tuple(plot for plot in (_plot(plot, kept, found) for plot in found.plots) if plot),
+            "estimand": _without_counts(hidden(found.estimand)),
+            "caveats": tuple(_without_counts(hidden(caveat)) for caveat in found.caveats),
             "evidence": evidence,
             "seconds": None,
         }
@@ -93,16 +97,27 @@ def _small(estimate: Estimate) -> bool:
     return estimate.n is None or estimate.n < FEWEST
 
 
-def _large_enough(groups: dict[str, Estimate]) -> dict[str, Estimate]:
-    """Groups on enough records; never all but one of an attribute."""
+def _large_enough(groups: dict[str, Estimate], left_out: Sequence[str]) -> dict[str, Estimate]:
+    """Groups on enough records; never all but one of an attribute, whether the audit left that one out or we do."""
     attributes: dict[str, list[str]] = defaultdict(list)
     for name in groups:
         attributes[_VALUES.sub("", name)].append(name)
+    absent = Counter(_VALUES.sub("", name) for name in left_out if name not in groups)
     kept: set[str] = set()
-    for names in attributes.values():
+    for attribute, names in attributes.items():
         large = sorted((name for name in names if not _small(groups[name])), key=lambda name: groups[name].n or 0)
-        kept.update(large[1:] if len(names) - len(large) == 1 else large)
+        gone = len(names) - len(large) + absent[attribute.partition(":")[0]]
+        kept.update(large[1:] if gone == 1 else large)
     return {name: estimate for name, estimate in groups.items() if name in kept}
+
+
+def _hider(names: Sequence[str]) -> Callable[[str], str]:
+    """Takes these groups' names out of a text: an estimand says which group is the worst."""
+    if not names:
+        return lambda text: text
+    longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    pattern = re.compile(rf"(?<!\w)(?:{longest_first})(?!\w)")
+    return lambda text: pattern.sub("(a small group)", text)
 
 
 def _rounded(estimate: Estimate, metric: str) -> Estimate:
@@ -150,19 +165,20 @@ def _without_counts(text: str) -> str:
     return _COUNTED.sub(rounded, text)
 
 
-def _plot(plot: Plot, kept: dict[str, Estimate], own: Estimate) -> Plot | None:
+def _plot(plot: Plot, kept: dict[str, Estimate], found: Finding) -> Plot | None:
     if isinstance(plot, Heatmap):
         named = any("=" in label for label in (*plot.rows, *plot.columns))  # groups of people, of unknown size
         values = tuple(tuple(None if cell is None else round(cell, 2) for cell in line) for line in plot.values)
         return None if named else plot.model_copy(update={"values": values})
-    return _whiskers(plot, kept, own) if isinstance(plot, Whiskers) else None
+    return _whiskers(plot, kept, found) if isinstance(plot, Whiskers) else None
 
 
-def _whiskers(plot: Whiskers, kept: dict[str, Estimate], own: Estimate) -> Whiskers | None:
-    """Only rows that the finding itself still shows."""
-    rows = []
+def _whiskers(plot: Whiskers, kept: dict[str, Estimate], found: Finding) -> Whiskers | None:
+    """Only rows that the finding itself still shows, by their names: a group of one may share the headline's value."""
+    rows, own = [], found.estimate
+    shown = set(kept) | (_HEADLINE - set(found.groups) - set(found.comparisons))
     for label, value, low, high in zip(plot.labels, plot.values, plot.lows, plot.highs, strict=True):
-        if label in kept or value == own.value:
+        if label in shown:
             rows.append((label, _rounded(Estimate(value=value, low=low, high=high), "")))
     if not rows:
         return None
@@ -172,7 +188,7 @@ def _whiskers(plot: Whiskers, kept: dict[str, Estimate], own: Estimate) -> Whisk
             "values": tuple(row.value for _, row in rows),
             "lows": tuple(row.low for _, row in rows),
             "highs": tuple(row.high for _, row in rows),
-            "line": None if plot.line is None else _nearest(plot.line, _quantum(own)),
+            "line": None if plot.line is None or own is None else _nearest(plot.line, _quantum(own)),
         }
     )
 
