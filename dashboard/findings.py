@@ -73,6 +73,8 @@ def _detail(found: Finding) -> None:
                 for name, other in found.groups.items()
             ]
             table(["group", "value", "interval", "records"], rows, numbers=(1, 3), short=(2,))
+        if found.left_out:
+            write(paragraph(f"Not judged, too small or beyond the largest: {', '.join(found.left_out)}."))
         for plot in found.plots:
             write(heading(plot.title, 3), picture(draw(plot), plot.title))
         if found.caveats:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..reports.render import PAGE_BYTES, budgeted, html, md, tidy
+from ..reports.render import html, md, tidy
+from ..reports.room import Room
 from ..vocabulary.card import Card
 from ..vocabulary.documents import write_atomic
 from ..vocabulary.privacy_meaning import percent
@@ -23,7 +24,7 @@ def write_card(card: Card, out: Path) -> None:
 
 
 def card_html(card: Card) -> str:
-    return html().get_template("card.html.j2").render(card=card, percent=percent, draw=budgeted(PAGE_BYTES))
+    return html().get_template("card.html.j2").render(card=card, percent=percent, room=Room())
 
 
 def card_markdown(card: Card) -> str:

@@ -15,38 +15,23 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from ..vocabulary.plots import Plot
 from ..vocabulary.report import Report, RuleOutcome, Verdict
 from . import words
+from .room import Room
 from .strip import beside, strip
-from .svg import draw
-from .text import code, inert, interval, markdown, markdown_lines, number
+from .text import code, inert, interval, markdown, markdown_lines, number, shortened
 
-PAGE_BYTES = 4_000_000
-"""Room for drawings: a page opens offline and travels by mail, so it stays below 5 MB."""
-
+_BRIEF = 600
+"""Characters of a reason in a table; the detail below it has the whole."""
 _DIRECTION = {"lower": "Lower is better", "higher": "Higher is better", "closer": "Closer to the reference is better"}
 
 
 def report_html(report: Report) -> str:
-    return html().get_template("report.html.j2").render(report=report, draw=budgeted(PAGE_BYTES))
+    return html().get_template("report.html.j2").render(report=report, room=Room())
 
 
 def report_markdown(report: Report) -> str:
     return tidy(md().get_template("report.md.j2").render(report=report))
-
-
-def budgeted(most: int) -> Callable[[Plot], Markup]:
-    """Draws until the page is full; afterwards an empty string, and the template says where the data are."""
-    left = most
-
-    def within(plot: Plot) -> Markup:
-        nonlocal left
-        drawing = draw(plot)
-        left -= len(drawing.encode())
-        return drawing if left >= 0 else Markup("")
-
-    return within
 
 
 @cache
@@ -78,7 +63,9 @@ def _environment(finalize: Callable[[Any], Any]) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(number=_number, moment=_moment, capitalise=lambda text: text[:1].upper() + text[1:])
+    environment.filters.update(
+        number=_number, moment=_moment, capitalise=lambda text: text[:1].upper() + text[1:], brief=lambda text: shortened(text, _BRIEF)
+    )
     shared = ("question", "by_family", "outcome", "not_passing", "not_passing_of", "waived_in", "verdict_line")
     environment.globals.update({name: getattr(words, name) for name in shared})
     environment.globals.update(
