@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 
+from ..reports.text import number
 from ..vocabulary.errors import ArtifactError
 from ..vocabulary.finding import Finding
 from ..vocabulary.metrics import METRICS
@@ -152,14 +153,10 @@ def _shifted(end: float | None, requirement: Requirement) -> float | None:
 
 
 def _threshold(requirement: Requirement, threshold: float | None) -> str:
-    """The number a comparison came down to; a plain threshold stands in the rule already."""
+    """What a comparison asked in numbers; a plain threshold stands in the rule already."""
     if requirement.operand is None:
         return ""
-    return (
-        "; there is no bound to compare with"
-        if threshold is None
-        else f"; the comparison came down to {requirement.operator} {threshold:.4g}"
-    )
+    return "; there is no bound to compare with" if threshold is None else f"; compared with {requirement.with_bound(number(threshold))}"
 
 
 def _against(requirement: Requirement, threshold: float) -> str:

@@ -29,6 +29,8 @@ OPERANDS: dict[str, str] = {
 }
 """Comparisons that audits make, in words."""
 
+_BOUNDS: dict[Operator, str] = {"<=": "at most", ">=": "at least", "<": "below", ">": "above"}
+
 ROUNDING = 1e-12
 """0.54 + 0.01 is not 0.55 in floating point; a threshold that is met exactly is met."""
 
@@ -63,9 +65,14 @@ class Requirement(Frozen):
             return None if finding.reference is None else Estimate.exact(finding.reference)
         return finding.comparisons.get(self.operand)
 
+    def with_bound(self, threshold: str) -> str:
+        """`at most 0.267 for real rows`, `at most 0.277 for real rows, 0.01 added`: what a comparison came down to."""
+        added = f", {_plain(abs(self.number))} {'added' if self.number > 0 else 'taken away'}" if self.number else ""
+        return f"{_BOUNDS[self.operator]} {threshold} for {OPERANDS.get(self.operand or '', self.operand)}{added}"
+
     def in_words(self) -> str:
         """`at most that of real rows the generator never saw (holdout), plus 0.01`."""
-        bound = {"<=": "at most", ">=": "at least", "<": "below", ">": "above"}[self.operator]
+        bound = _BOUNDS[self.operator]
         if self.operand is None:
             return f"{bound} {_plain(self.number)}"
         named = OPERANDS.get(self.operand, self.operand)

@@ -62,6 +62,20 @@ def test_a_comparison_is_taken_at_its_unfavourable_end(require, expected, report
     assert _status(made, policy(require), today) == expected
 
 
+@pytest.mark.parametrize(
+    ("require", "said"),
+    [
+        ("<= holdout + 0.06", "compared with at most 0.550 for real rows the generator never saw, 0.06 added"),
+        (">= holdout - 0.01", "compared with at least 0.510 for real rows the generator never saw, 0.01 taken away"),
+        ("<= reference", "compared with at most 0.500 for the reference value"),
+        ("<= 0.56", ""),
+    ],
+)
+def test_what_a_comparison_asked_is_said_in_plain_words(require, said, report, finding, policy, today):
+    made = report(finding(0.53, 0.51, 0.55, reference=0.5, holdout=(0.5, 0.49, 0.52)))
+    assert judge(made, policy(require), today=today).verdict.rules[0].note.endswith(said)
+
+
 def test_exact_findings_are_judged_by_their_value(report, policy, today):
     made = report(Finding.measured("privacy.epsilon", Estimate.exact(3.0), estimand="by receipt"))
     assert _status(made, policy("<= 3", metric="privacy.epsilon"), today) == "pass"

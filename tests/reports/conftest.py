@@ -77,7 +77,7 @@ def build(names=("sex=female", "sex=male"), *, name="clinic visits", small=12):
         Finding.not_assessable("fairness.demographic_parity_difference", f"no column {first} was named"),
     )
     rules = (
-        _rule("pairs", "quality.pairs", "pass", ">= floor", 0.9514, 0.9483, note="the comparison came down to >= 0.9243"),
+        _rule("pairs", "quality.pairs", "pass", ">= floor", 0.9514, 0.9483, note="compared with at least 0.9243 for the floor"),
         _rule("membership", "privacy.membership_auc", "unsure", "<= 0.51", 0.5031, 0.5174, why=first, note=f"because of {second}"),
         _rule("parity", "fairness.demographic_parity_difference", "unknown", "<= 0.1", None, None, severity="warning"),
         _rule(
