@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from . import echo_json
+from . import Group, echo_json
 
 
-@click.group()
+@click.group(cls=Group)
 def policy() -> None:
     """Explain a policy.
 

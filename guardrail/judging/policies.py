@@ -63,7 +63,9 @@ def _text(name_or_path: str | Path) -> tuple[str, str]:
     looks_like_a_file = isinstance(name_or_path, Path) or path.suffix in (".yaml", ".yml") or "/" in name
     if looks_like_a_file or path.is_file():
         return read_text(path, error=PolicyError), str(path)
-    raise UnknownName(str(UnknownName.among("policy", name, _built_in())) + "; a policy of your own is given as a path ending in .yaml")
+    unknown = str(UnknownName.among("policy", name, _built_in()))
+    asked = unknown.endswith("?")
+    raise UnknownName(f"{unknown}{' A' if asked else '; a'} policy of your own is given as a path that ends in .yaml")
 
 
 def _built_in() -> list[str]:

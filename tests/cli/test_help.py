@@ -55,6 +55,22 @@ def test_every_option_and_sub_command_says_what_it_is():
     assert silent == []
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["trian"], "no command 'trian'; did you mean 'train'?"),
+        (["policy", "expalin"], "no policy command 'expalin'; did you mean 'explain'?"),
+        (["keys", "shwo"], "no keys command 'shwo'; did you mean 'show'?"),
+        (["keys", "zzzzz"], "no keys command 'zzzzz'; there are init, show"),
+    ],
+)
+def test_an_unknown_command_of_any_group_names_the_nearest(words: list[str], hint: str, capsys: pytest.CaptureFixture[str]):
+    from guardrail.__main__ import run
+
+    assert run(words) == 2
+    assert capsys.readouterr().err.strip() == f"guardrail: {hint}"
+
+
 @pytest.mark.parametrize("words", [["trian"], ["run", "--polcy", "x"], ["list", "generator"]])
 def test_a_slip_of_the_pen_exits_2_with_a_hint(words: list[str], capsys: pytest.CaptureFixture[str]):
     from guardrail.__main__ import run

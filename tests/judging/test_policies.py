@@ -37,8 +37,13 @@ def test_the_hash_is_that_of_the_bytes_that_were_read(tmp_path):
 
 
 def test_an_unknown_policy_names_the_nearest():
-    with pytest.raises(UnknownName, match="did you mean 'release'"):
+    with pytest.raises(UnknownName, match=r"no policy 'realease'; did you mean 'release'\? A policy of your own is given as a path"):
         load("realease")
+
+
+def test_a_policy_like_no_other_lists_them_all():
+    with pytest.raises(UnknownName, match=r"there are .*release.*; a policy of your own is given as a path that ends in \.yaml$"):
+        load("zzzzzz")
 
 
 def test_a_missing_file_is_an_error_of_the_policy(tmp_path):
