@@ -1,12 +1,14 @@
 """Single cells: which texts mean 'missing', which are numbers, which are dates; the same everywhere a table is read.
 
-A number in a file is a number only when writing it out again would give the same digits: `01`, `+5`, `1_000` and `1e999`
-stay text, so that leading zeros and telephone numbers survive. A schema that says `integer` may still cast them.
+What a cell means is a function of that cell alone: no other record of the table, and no type that a reader gave to the
+whole column, has a say. `01`, `+5`, `1_000` and `1e999` are no plain numbers, so that leading zeros and telephone numbers
+survive; a schema that says `integer` may still cast them.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import math
 import re
 import unicodedata
@@ -27,7 +29,8 @@ FALSE = frozenset({"false", "no", "n", "f", "0", "0.0"})
 _PLAIN = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _LOOSE = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"[-+]?inf(?:inity)?", re.IGNORECASE)
-_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+_WHOLE = re.compile(r"[-+]?[0-9]+")
+_LONGEST_WHOLE = 10**400
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}.*)?")
 
 
@@ -37,24 +40,46 @@ def is_missing(cell: Any) -> bool:
     return cell is None or bool(pd.isna(cell))
 
 
-def is_whole(text: str) -> bool:
-    """`-12`, in at most 18 digits: kept as an integer without loss."""
-    return _WHOLE.fullmatch(text) is not None
-
-
-def plain_number(text: str) -> float | None:
-    """The number a text stands for when it is nothing but a number."""
+def plain_number(text: str) -> int | float | None:
+    """The number a text stands for when it is nothing but a number; exact where it is written as a whole one."""
     if _PLAIN.fullmatch(text):
-        value = float(text)
+        value = _valued(text)
         return value if math.isfinite(value) else None
     return float(text) if _INFINITE.fullmatch(text) else None
 
 
-def loose_number(text: str) -> float | None:
+def loose_number(text: str) -> int | float | None:
     """As `plain_number`, and `+5` and `007`: for columns that the schema says are numbers."""
     if _LOOSE.fullmatch(text) or _INFINITE.fullmatch(text):
-        return float(text)
+        return _valued(text)
     return None
+
+
+def _valued(text: str) -> int | float:
+    value = float(text)
+    return int(text) if math.isfinite(value) and _WHOLE.fullmatch(text) else value
+
+
+def spelled(cell: Any) -> str:
+    """The one text of a cell, however its column was stored: 1, 1.0 and '1' are `1`; text stands as it is, in Unicode NFC."""
+    if isinstance(cell, str):
+        return nfc(cell)
+    if isinstance(cell, dt.datetime):
+        return in_utc(cell).isoformat()
+    if isinstance(cell, (bool, np.bool_, dt.date, dt.timedelta)):
+        return str(cell)
+    if isinstance(cell, (int, np.integer)):
+        return whole_text(int(cell))
+    if isinstance(cell, (float, np.floating, decimal.Decimal)) and math.isfinite(cell):
+        if cell == int(cell):
+            return whole_text(int(cell))
+        return f"{cell:f}".rstrip("0") if isinstance(cell, decimal.Decimal) else repr(float(cell))
+    return nfc(str(cell))
+
+
+def whole_text(value: int) -> str:
+    """Hexadecimal where Python refuses to write so many digits."""
+    return str(value) if abs(value) < _LONGEST_WHOLE else hex(value)
 
 
 def instant(text: str) -> dt.datetime | None:
@@ -94,20 +119,19 @@ def named(frame: pd.DataFrame) -> pd.DataFrame:
 def factorize(column: pd.Series, where: str) -> tuple[np.ndarray, list[Any]]:
     """Codes and distinct cells (-1 is missing): what is done per distinct cell need not be done per row."""
     cells = column.astype(object).to_numpy()
+    empty = np.asarray(pd.isna(cells))
+    mixed = len(set(map(type, cells[~empty]))) > 1
     try:
-        codes, distinct = pd.factorize(_kept_apart(cells))
+        codes, distinct = pd.factorize(_kept_apart(cells, empty) if mixed else cells)
     except TypeError:
         raise DataError(f"{where}: holds lists or objects; a table has one plain value per cell") from None
-    return codes, [cell[1] if isinstance(cell, tuple) else cell for cell in distinct]
+    return codes, [cell[1] for cell in distinct] if mixed else list(distinct)
 
 
-def _kept_apart(cells: np.ndarray) -> np.ndarray:
-    """True and 1 are equal to Python and would fall together; where both kinds occur, the truth values get a tag."""
-    kinds = set(map(type, cells))
-    if not kinds & {bool, np.bool_} or len(kinds) == 1:
-        return cells
+def _kept_apart(cells: np.ndarray, empty: np.ndarray) -> np.ndarray:
+    """True and 1 are equal to Python; told apart by their types, the one that comes first does not speak for the other."""
     tagged = np.empty(len(cells), dtype=object)
-    tagged[:] = [("bool", cell) if isinstance(cell, (bool, np.bool_)) else cell for cell in cells]
+    tagged[:] = [None if nothing else (type(cell), cell) for cell, nothing in zip(cells, empty, strict=True)]
     return tagged
 
 

@@ -1,21 +1,21 @@
 """CSV as people really save it, read strictly: every fault has a line number, nothing is guessed that could be two things.
 
-UTF-8 with or without a byte-order mark. Comma, or semicolon, tab or bar where the header has only that one. A column is
-numeric when every cell is a plain number (`guardrail.data.cells`), else text; the schema decides what it means.
+UTF-8 with or without a byte-order mark. Comma, or semicolon, tab or bar where the header has only that one. Every cell stays
+the text it is, or None where it holds nothing: a column's type, if it were inferred, would let one record change how all
+others are read, and would merge identifiers that differ (`012` and `12`, `1.10` and `1.1`). The schema decides what a cell means.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from ..vocabulary.errors import DataError
-from .cells import is_missing, is_whole, nfc, plain_number
+from .cells import is_missing, nfc
 
 _MAGIC = {
     b"PAR1": "a Parquet file; name it .parquet",
@@ -45,7 +45,7 @@ def parse_csv(content: bytes, where: str, *, names: list[str] | None = None) -> 
             raise DataError(
                 f"{where}, line {line}: {len(row)} cells where the header names {len(names)}; quote cells that hold the delimiter"
             )
-    columns = [typed([row[position] for row in rows]) for position in range(len(names))]
+    columns = [_texts([row[position] for row in rows]) for position in range(len(names))]
     return pd.DataFrame(dict(zip(names, columns, strict=True)), columns=pd.Index(names, dtype="object"))
 
 
@@ -64,22 +64,10 @@ def checked_names(names: list[str], where: str) -> list[str]:
     return names
 
 
-def typed(cells: Sequence[str]) -> pd.Series:
-    """Int64, float64 or text (object), None where missing."""
-    codes, found = pd.factorize(np.array(cells, dtype=object))
-    distinct: list[str] = list(found)
-    words = [None if is_missing(cell) else cell.strip() for cell in distinct]
-    present = [word for word in words if word is not None]
-    if any(plain_number(word) is None for word in present):
-        return _taken([None if word is None else cell for word, cell in zip(words, distinct, strict=True)], codes)
-    if present and all(is_whole(word) for word in present):
-        return pd.Series(pd.array([None if word is None else int(word) for word in words], dtype="Int64").take(codes))
-    return pd.Series(np.array([math.nan if word is None else plain_number(word) for word in words], dtype=float)[codes])
-
-
-def _taken(texts: list[str | None], codes: np.ndarray) -> pd.Series:
-    table = np.empty(len(texts), dtype=object)
-    table[:] = texts
+def _texts(cells: Sequence[str]) -> pd.Series:
+    codes, distinct = pd.factorize(np.array(cells, dtype=object))
+    table = np.empty(len(distinct), dtype=object)
+    table[:] = [None if is_missing(cell) else cell for cell in distinct]
     return pd.Series(table[codes], dtype="object")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,13 @@ import numpy as np
 import pandas as pd
 
 from ..vocabulary.schema import Boolean, Categorical, Column, Datetime, Numeric
-from .cells import FALSE, TRUE, in_utc, instant, loose_number, mapped, nfc
+from .cells import FALSE, TRUE, in_utc, instant, loose_number, mapped, nfc, plain_number, spelled
 
 MICROSECONDS = {"day": 86_400_000_000, "second": 1_000_000}
 _EPOCH = dt.datetime(1970, 1, 1)
 _NOTHING = np.iinfo(np.int64).min  # NaT
+_WORDS = {"true": 1.0, "false": 0.0}
+"""How truth values are spelled where other cells made their column text."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def datetime_bounds(entry: Datetime) -> tuple[int, int]:
 
 def floats_of(column: pd.Series, where: str) -> tuple[np.ndarray, np.ndarray]:
     """The column as float64 with NaN where missing or no number, and which cells came empty."""
-    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+    if pd.api.types.is_float_dtype(column.dtype) or pd.api.types.is_integer_dtype(column.dtype):
         values = column.astype("Float64").to_numpy(dtype=float, na_value=math.nan)
         return values, np.isnan(values)
     cells = mapped(column, where, _number)
@@ -75,13 +78,13 @@ def floats_of(column: pd.Series, where: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array([math.nan if cell is None else cell for cell in cells], dtype=float), missing
 
 
-def category_lookup(entry: Categorical) -> dict[Any, int]:
-    """Codes by NFC text, and by number for categories that are numbers: 1, 1.0 and '1' are one category."""
-    words: dict[Any, int] = {nfc(category): code for code, category in enumerate(entry.categories)}
+def category_lookup(entry: Categorical) -> dict[Hashable, int]:
+    """Codes by NFC text, and by what categories mean that are numbers or truth values: 1, 1.0 and '1' are one category."""
+    words: dict[Hashable, int] = {nfc(category): code for code, category in enumerate(entry.categories)}
     for code, category in enumerate(entry.categories):
-        number = loose_number(category)
-        if number is not None:
-            words.setdefault(number, code)
+        meaning = _meaning(category.strip(), loose_number(category.strip()))
+        if meaning is not None:
+            words.setdefault(meaning, code)
     return words
 
 
@@ -115,7 +118,7 @@ def _instants(column: pd.Series, entry: Datetime, where: str) -> Cells:
     return Cells(_stamps(kept), _stamps(nearby), missing, fault, fault & ~wrong & ~(no_date & entry.missing), expected)
 
 
-def _choices(column: pd.Series, entry: Categorical | Boolean, where: str, lookup: dict[Any, int], allowed: str) -> Cells:
+def _choices(column: pd.Series, entry: Categorical | Boolean, where: str, lookup: dict[Hashable, int], allowed: str) -> Cells:
     read = mapped(column, where, lambda cell: _truth(cell) if isinstance(entry, Boolean) else _code(cell, lookup))
     missing = np.array([cell is None for cell in read], dtype=bool)
     codes = np.array([-1 if cell is None else cell for cell in read], dtype=np.int64)
@@ -134,31 +137,39 @@ def _choices(column: pd.Series, entry: Categorical | Boolean, where: str, lookup
 def _number(cell: Any) -> float:
     if isinstance(cell, str):
         number = loose_number(cell.strip())
-        return math.nan if number is None else number
+        return _WORDS.get(cell.strip().lower(), math.nan) if number is None else _float(number)
     if isinstance(cell, (dt.date, dt.timedelta)):
         return math.nan
+    return _float(cell)
+
+
+def _float(number: Any) -> float:
+    """Infinite where it is too large to be one, as a text of so many digits is."""
     try:
-        return float(cell)
-    except (TypeError, ValueError, OverflowError):
+        return float(number)
+    except OverflowError:
+        return math.copysign(math.inf, number)
+    except (TypeError, ValueError):
         return math.nan
 
 
 def _truth(cell: Any) -> int:
-    word = str(cell).strip().lower()
-    return 1 if word in TRUE else 0 if word in FALSE else -1
+    word = spelled(cell).strip().lower()
+    number = plain_number(word)
+    return 1 if word in TRUE or number == 1 else 0 if word in FALSE or number == 0 else -1
 
 
-def _code(cell: Any, lookup: dict[Any, int]) -> int:
-    if isinstance(cell, (bool, np.bool_)):
-        return lookup.get(str(cell), lookup.get(str(cell).lower(), -1))
-    if isinstance(cell, str):
-        word = nfc(cell)
-        return lookup.get(word, lookup.get(word.strip(), -1))
-    if isinstance(cell, dt.date):
-        return lookup.get(cell.isoformat(), -1)
-    return (
-        lookup.get(str(cell), lookup.get(float(cell), -1)) if isinstance(cell, (int, float, np.number)) else lookup.get(nfc(str(cell)), -1)
-    )
+def _code(cell: Any, lookup: dict[Hashable, int]) -> int:
+    """By the word as it stands; else by the number or truth value it spells, since a column's type is no cell's own word."""
+    word = spelled(cell)
+    bare = word.strip()
+    return next((lookup[key] for key in (word, bare, _meaning(bare, plain_number(bare))) if key in lookup), -1)
+
+
+def _meaning(word: str, number: int | float | None) -> Hashable | None:
+    if number is not None:
+        return ("number", number)
+    return ("truth", _WORDS[word.lower()]) if word.lower() in _WORDS else None
 
 
 def instants_of(column: pd.Series, where: str) -> tuple[np.ndarray, np.ndarray]:

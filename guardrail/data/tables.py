@@ -1,7 +1,7 @@
 """Tables in and out: CSV (or .tsv) and Parquet, told apart by their suffix and checked against their content.
 
-What is read is raw: names in Unicode NFC, cells as they stand, one missing value. Nothing is unpickled, no metadata of
-pandas is trusted. Written CSV holds the data as they are: a cell that begins with = + - @ is a formula to a spreadsheet
+What is read is raw: names in Unicode NFC, cells as they stand (those of CSV are text), one missing value. Nothing is
+unpickled, no metadata of pandas is trusted. Written CSV holds the data as they are: a cell that begins with = + - @ is a formula to a spreadsheet
 program, which is the reader's setting to make (import as text), not ours to falsify the data for. A text that spells a
 missing cell (`NA`, `None`) comes back missing from CSV; Parquet keeps it.
 """
@@ -84,17 +84,21 @@ def _parse_parquet(content: bytes, where: str) -> pd.DataFrame:
     return frame
 
 
-_nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+_nullable = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype(), pa.bool_(): pd.BooleanDtype()}
+_WHOLE_DIGITS = 18
+"""Decimals without a fraction and with at most so many digits are int64; longer ones stay as they are, to the last digit."""
 
 
 def _plain(column: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
-    """The column as int64, float64, bool, timestamp or text."""
+    """The column as int64, uint64, float64, bool, timestamp, text, or decimal where only that holds whole numbers exactly."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
         kind = column.type
     if pa.types.is_uint64(kind):
-        return column.cast(pa.float64(), safe=False)
+        return column
+    if pa.types.is_decimal(kind) and kind.scale == 0:
+        return column.cast(pa.int64()) if kind.precision <= _WHOLE_DIGITS else column
     if pa.types.is_integer(kind):
         return column.cast(pa.int64())
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):

@@ -33,14 +33,18 @@ def refused(path: Path) -> str:
     return str(caught.value)
 
 
-def test_numbers_become_numbers_and_everything_else_stays_as_it_stands(tmp_path: Path) -> None:
+def test_every_cell_of_a_text_file_stays_the_text_it_is(tmp_path: Path) -> None:
     text = "id,code,answer,amount,mixed,phone\n1,01,no,1.50,3,+49\n2,10,yes,-2e3,x,+1\n"
     frame = read_table(saved(tmp_path, text))
-    assert [str(kind) for kind in frame.dtypes] == ["Int64", "object", "object", "float64", "object", "object"]
-    assert frame["code"].tolist() == ["01", "10"]
-    assert frame["answer"].tolist() == ["no", "yes"]
-    assert frame["amount"].tolist() == [1.5, -2000.0]
-    assert frame["mixed"].tolist() == ["3", "x"]
+    assert {str(kind) for kind in frame.dtypes} == {"object"}
+    assert [frame[name].tolist() for name in frame] == [
+        ["1", "2"],
+        ["01", "10"],
+        ["no", "yes"],
+        ["1.50", "-2e3"],
+        ["3", "x"],
+        ["+49", "+1"],
+    ]
 
 
 def test_every_spelling_of_nothing_is_missing(tmp_path: Path) -> None:
@@ -48,7 +52,7 @@ def test_every_spelling_of_nothing_is_missing(tmp_path: Path) -> None:
     frame = read_table(saved(tmp_path, "n,word\n" + "".join(f"{cell},{cell}\n" for cell in cells) + "7,seven\n"))
     assert frame["n"].isna().tolist() == [True] * len(cells) + [False]
     assert frame["word"].isna().tolist() == [True] * len(cells) + [False]
-    assert frame["n"].iloc[-1] == 7
+    assert frame["n"].iloc[-1] == "7"
 
 
 def test_a_byte_order_mark_windows_line_ends_and_quotes_are_layout(tmp_path: Path) -> None:
@@ -60,7 +64,7 @@ def test_a_byte_order_mark_windows_line_ends_and_quotes_are_layout(tmp_path: Pat
 @pytest.mark.parametrize("mark", [";", "\t", "|"])
 def test_another_delimiter_is_accepted_when_it_is_the_only_one(tmp_path: Path, mark: str) -> None:
     frame = read_table(saved(tmp_path, f"a{mark}b\n1{mark}2,5\n"))
-    assert frame.to_dict("records") == [{"a": 1, "b": "2,5"}]
+    assert frame.to_dict("records") == [{"a": "1", "b": "2,5"}]
 
 
 def test_a_header_that_two_delimiters_could_split_is_refused_and_both_are_named(tmp_path: Path) -> None:
@@ -74,7 +78,7 @@ def test_a_quoted_semicolon_is_part_of_the_name(tmp_path: Path) -> None:
 
 def test_spaces_after_every_comma_of_the_header_are_layout(tmp_path: Path) -> None:
     frame = read_table(saved(tmp_path, "a, b\n1, x\n"))
-    assert frame.to_dict("records") == [{"a": 1, "b": "x"}]
+    assert frame.to_dict("records") == [{"a": "1", "b": "x"}]
 
 
 def test_a_ragged_row_is_named_by_its_line(tmp_path: Path) -> None:
@@ -168,6 +172,9 @@ def test_parquet_columns_become_plain_kinds(tmp_path: Path) -> None:
             "word": pa.array(["NA", None]).dictionary_encode(),
             "yes": pa.array([True, None]),
             "nothing": pa.nulls(2),
+            "long": pa.array([2**64 - 1, None], pa.uint64()),
+            "longer": pa.array([decimal.Decimal(10**25 + 1), None]),
+            "short": pa.array([decimal.Decimal(12), None], pa.decimal128(5)),
             "__index_level_0__": pa.array([0, 1]),
         }
     )
@@ -178,6 +185,7 @@ def test_parquet_columns_become_plain_kinds(tmp_path: Path) -> None:
     assert frame["day"].iloc[0] == pd.Timestamp("2024-02-29")
     assert frame["when"].iloc[0] == pd.Timestamp("2024-01-01 12:00", tz="UTC")
     assert frame["word"].iloc[0] == "NA" and pd.isna(frame["word"].iloc[1])
+    assert [frame[name].iloc[0] for name in ("long", "longer", "short")] == [2**64 - 1, 10**25 + 1, 12]
     assert frame["yes"].dtype == "boolean" and frame["nothing"].isna().all()
 
 
@@ -217,9 +225,8 @@ def test_a_first_line_that_is_no_header_is_refused(tmp_path: Path) -> None:
 
 def test_extremes_of_float64_survive(tmp_path: Path) -> None:
     frame = read_table(saved(tmp_path, "x\n1e308\n-1e308\n-0.0\ninf\n-Infinity\n5e-324\n0.1\n"))
-    assert frame["x"].tolist() == [1e308, -1e308, 0.0, np.inf, -np.inf, 5e-324, 0.1]
+    assert frame["x"].astype(float).tolist() == [1e308, -1e308, 0.0, np.inf, -np.inf, 5e-324, 0.1]
     assert read_table(saved(tmp_path, "x\n1\n1e999\n"))["x"].tolist() == ["1", "1e999"]  # no number it could hold
-    assert read_table(saved(tmp_path, "x\n12345678901234567890\n1.5x\n"))["x"].iloc[0] == "12345678901234567890"
 
 
 def test_writing_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:

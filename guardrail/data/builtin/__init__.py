@@ -14,8 +14,9 @@ import pandas as pd
 
 from ...vocabulary.documents import read_yaml
 from ...vocabulary.errors import UnknownName
-from ...vocabulary.schema import Schema
+from ...vocabulary.schema import Numeric, Schema
 from ..csv_text import parse_csv
+from ..kinds import floats_of
 from ..schema_file import parse_schema
 
 _HERE = Path(__file__).parent
@@ -36,11 +37,19 @@ def load(name: str) -> tuple[pd.DataFrame, Schema]:
     facts = read_yaml(path)
     schema = parse_schema(facts["schema"], where=path.name)
     parts = [_part(_HERE / file, facts, list(schema.columns)) for file in facts["files"]]
-    frame = pd.concat(parts, ignore_index=True)
+    frame = _with_numbers(pd.concat(parts, ignore_index=True), schema)
     if not name.endswith(_COMPLETE):
         return frame, schema
     columns = {column: entry.model_copy(update={"missing": False}) for column, entry in schema.columns.items()}
     return frame.dropna(ignore_index=True), schema.model_copy(update={"records": facts["complete_records"], "columns": columns})
+
+
+def _with_numbers(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Numbers as numbers, for people who compute with them; which columns those are says the schema."""
+    kinds = {
+        name: "Int64" if entry.kind == "integer" else "float64" for name, entry in schema.columns.items() if isinstance(entry, Numeric)
+    }
+    return frame.assign(**{name: pd.Series(floats_of(frame[name], name)[0]).astype(kind) for name, kind in kinds.items()})
 
 
 def _part(path: Path, facts: dict[str, Any], columns: list[str]) -> pd.DataFrame:
