@@ -1,13 +1,14 @@
 """Rows as bytes that depend on what they say and not on how they were stored.
 
-Columns by name; numbers as the shortest text of a float64, so that 1, 1.0 and '1' are one and -0.0 is 0; one missing
-value; times in UTC; text in Unicode NFC. Equal rows have equal bytes and different rows different ones: every cell is
-preceded by its length.
+Columns by name; numbers as the shortest text of a float64, so that 1, 1.0 and '1' are one and -0.0 is 0, and whole ones
+that no float64 holds in full; one missing value; times in UTC; text in Unicode NFC. Equal rows have equal bytes and different
+rows different ones: every cell is preceded by its length.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import hmac
 import math
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .cells import in_utc, instant, mapped, named, nfc, plain_number
+from .cells import in_utc, instant, mapped, named, nfc, plain_number, whole_text
 
 _MISSING = b"0:"
 
@@ -38,7 +39,7 @@ def row_digests(frame: pd.DataFrame, key: bytes) -> list[bytes]:
 
 
 def _cells(column: pd.Series, name: str) -> np.ndarray:
-    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+    if pd.api.types.is_float_dtype(column.dtype):
         values = column.astype("Float64").to_numpy(dtype=float, na_value=math.nan)
         distinct, codes = np.unique(values, return_inverse=True)
         return np.array([_MISSING if math.isnan(value) else _number(value) for value in distinct] + [_MISSING], dtype=object)[codes]
@@ -55,6 +56,10 @@ def _cell(cell: Any) -> bytes:
         return _moment(dt.datetime(cell.year, cell.month, cell.day))
     if isinstance(cell, str):
         return _text(cell)
+    if isinstance(cell, decimal.Decimal) and cell.as_tuple().exponent == 0:
+        return _number(int(cell))
+    if isinstance(cell, (int, np.integer)):
+        return _number(int(cell))
     try:
         return _number(float(cell))
     except (TypeError, ValueError):
@@ -72,8 +77,17 @@ def _text(cell: str) -> bytes:
     return _moment(moment) if moment is not None else _framed(b"t" + nfc(cell).encode("utf-8", "surrogatepass"))
 
 
-def _number(value: float) -> bytes:
-    return _framed(b"n" + repr(float(value) + 0.0).encode())  # -0.0 + 0.0 is 0.0
+def _number(value: int | float) -> bytes:
+    exact = isinstance(value, int) and not _fits(value)
+    return _framed(b"n" + (whole_text(int(value)) if exact else repr(float(value) + 0.0)).encode())  # -0.0 + 0.0 is 0.0
+
+
+def _fits(value: int) -> bool:
+    """Is there a float64 of just this value?"""
+    try:
+        return float(value) == value
+    except OverflowError:
+        return False
 
 
 def _truth(value: bool) -> bytes:

@@ -1,14 +1,17 @@
 """Train and holdout by unit of privacy, so that nobody is in both.
 
 Where a unit goes is a function of that unit and the seed alone: a keyed hash of its name, or of the row's content and
-of how many equal rows came before it. Adding or removing one record moves no other, so the guarantee for the training
+of how many equal rows came before it. A name is text, to the last character: `012` and `12`, `1.10` and `1.1` are two
+units, the number 12 and the text `12` one. Adding or removing one record moves no other, so the guarantee for the training
 part is one for the source; and the order of the rows does not matter. The size of the holdout is therefore binomial.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,7 @@ import pandas as pd
 from ..vocabulary.errors import DataError, nearest
 from ..vocabulary.seeds import entropy
 from .canonical import row_digests
+from .cells import mapped, named, shown, spelled
 
 
 def held_out(frame: pd.DataFrame, *, unit: str, holdout: float, seed: int) -> np.ndarray:
@@ -46,13 +50,35 @@ def _key(seed: int, purpose: str) -> bytes:
 
 
 def _units(frame: pd.DataFrame, unit: str, key: bytes) -> list[bytes]:
+    frame = named(frame)
     if unit not in frame.columns:
-        raise DataError(f"unit of privacy: no column {unit!r}; {nearest(unit, map(str, frame.columns)) or 'name a column, or row'}")
-    names = frame[[unit]]
-    if names[unit].isna().any():
-        row = int(np.flatnonzero(names[unit].isna().to_numpy())[0]) + 1
-        raise DataError(f"unit of privacy: row {row} has no {unit!r}, so nobody knows whose record it is; fill it in or drop the row")
-    return row_digests(names, key)
+        raise DataError(f"unit of privacy: no column {unit!r}; {nearest(unit, frame.columns) or 'name a column, or row'}")
+    column = frame[unit]
+    exact = _told_apart(column)
+    names = mapped(column, f"unit of privacy, column {unit!r}", lambda cell: _name(cell, exact))
+    missing = np.flatnonzero([name is None for name in names])
+    if len(missing):
+        raise DataError(
+            f"unit of privacy: row {missing[0] + 1} has no {unit!r}, so nobody knows whose record it is; every row needs a unit: "
+            f"fill it in or drop the row ({len(missing)} such rows)"
+        )
+    return [hmac.digest(key, b"unit" + name, "sha256") for name in names]
+
+
+def _told_apart(column: pd.Series) -> int:
+    """The whole number from which on the column's floats stand for more than one."""
+    kind = getattr(column.dtype, "numpy_dtype", column.dtype)
+    return int(2 ** (np.finfo(kind if pd.api.types.is_float_dtype(column.dtype) else float).nmant + 1))
+
+
+def _name(cell: Any, told_apart: int) -> bytes:
+    """The exact text of a unit: never by way of a float, in which long numbers fall together."""
+    if isinstance(cell, (float, np.floating)) and not abs(cell) < told_apart:
+        raise DataError(
+            f"unit of privacy: {shown(cell)} is kept as a floating-point number, which cannot tell such long numbers apart, "
+            "so different persons may already be one; read that column as text"
+        )
+    return spelled(cell).strip().encode("utf-8", "surrogatepass")
 
 
 def _numbered(rows: list[bytes]) -> list[bytes]:

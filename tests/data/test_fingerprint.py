@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import hashlib
 import hmac
 from pathlib import Path
@@ -26,13 +27,14 @@ def table() -> pd.DataFrame:
             "x": [0.1, 1e308, np.nan, -0.0],
             "word": pd.Series(["é", "01", None, "no"], dtype=object),
             "yes": pd.array([True, None, False, True], dtype="boolean"),
+            "long": pd.array([2**62 + 1, 2**62, None, 0], dtype="Int64"),
             "when": pd.to_datetime(["2024-01-01", "2024-01-01T10:00:00.123456", None, "1969-07-20"], format="ISO8601"),
         }
     )
 
 
 def test_row_order_column_order_and_index_do_not_matter() -> None:
-    shuffled = table().sample(frac=1, random_state=3)[["when", "yes", "x", "word", "n"]]
+    shuffled = table().sample(frac=1, random_state=3)[["when", "yes", "x", "word", "n", "long"]]
     assert fingerprint(shuffled, KEY) == fingerprint(table(), KEY)
 
 
@@ -51,7 +53,8 @@ def test_csv_and_parquet_of_one_table_have_one_fingerprint(tmp_path: Path) -> No
         (["é"], ["e\u0301"]), ([True], ["true"]), (["2024-01-01T00:00:00Z"], ["2024-01-01T02:00:00+02:00"]),
         (["2024-01-01"], [pd.Timestamp("2024-01-01", tz="UTC")]),
         ([pd.Timestamp("2024-01-01", tz="Asia/Tokyo")], [pd.Timestamp("2023-12-31 15:00")]),
-        ([1.5, np.inf], ["1.5", "inf"]),
+        ([1.5, np.inf], ["1.5", "inf"]), ([2**53 + 1], [str(2**53 + 1)]), ([2.0**60], [2**60]),
+        ([decimal.Decimal(10**25 + 1)], ["1" + "0" * 24 + "1"]),
     ],
 )  # fmt: skip
 def test_two_spellings_of_one_value_are_one(left: list[object], right: list[object]) -> None:
@@ -61,8 +64,12 @@ def test_two_spellings_of_one_value_are_one(left: list[object], right: list[obje
 
 @pytest.mark.parametrize(
     ("left", "right"),
-    [(["1"], ["01"]), ([1], [True]), (["a", "b"], ["ab", ""]), ([0.1], [0.1 + 2**-55]), (["a"], ["A"]), ([None], [0]), (["x"], ["x "])],
-)
+    [
+        ([2**53], [2**53 + 1]), (["110101199003070011"], ["110101199003070020"]), ([2**64], ["18446744073709551617"]),
+        ([decimal.Decimal(10**25)], [decimal.Decimal(10**25 + 1)]), ([10**400], [10**400 + 1]),
+        (["1"], ["01"]), ([1], [True]), (["a", "b"], ["ab", ""]), ([0.1], [0.1 + 2**-55]), (["a"], ["A"]), ([None], [0]), (["x"], ["x "]),
+    ],
+)  # fmt: skip
 def test_different_values_have_different_fingerprints(left: list[object], right: list[object]) -> None:
     frames = [pd.DataFrame({"c": pd.Series(cells, dtype=object)}) for cells in (left, right)]
     assert fingerprint(frames[0], KEY) != fingerprint(frames[1], KEY)

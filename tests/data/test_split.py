@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import decimal
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from guardrail.data.split import held_out, speaks_for_its_unit
+from guardrail.data.tables import read_table, write_table
 from guardrail.vocabulary.errors import DataError
 
 
@@ -91,3 +97,72 @@ def test_one_row_of_every_unit_is_kept_and_the_choice_is_that_units_own() -> Non
         without = one_row_per_unit(frame[frame["who"] != someone].sample(frac=1, random_state=1), "who", 1)
         assert contents(without) == contents(kept[kept["who"] != someone])
     assert contents(one_row_per_unit(frame, "who", 2)) != contents(kept)
+
+
+def groups(cells: list[object], dtype: object = object) -> int:
+    """How many units the cells name."""
+    return int(speaks_for_its_unit(pd.DataFrame({"who": pd.Series(cells, dtype=dtype), "x": range(len(cells))}), "who", 1).sum())
+
+
+ALIKE = [
+    "110101199003070011",
+    "110101199003070020",
+    "12e4",
+    "120000",
+    "1.1",
+    "1.10",
+    "012",
+    "12",
+    "12.0",
+    "True",
+    "true",
+    "2024-01-01",
+    "a",
+    "A",
+]
+
+
+def test_persons_whose_names_are_one_number_or_one_date_are_still_two() -> None:
+    assert groups(ALIKE) == len(ALIKE)
+    assert groups([int(ALIKE[0]), int(ALIKE[1]), 2**53, 2**53 + 1, 2**64 + 1]) == 5
+    assert groups([2**53, 2**53 + 1], "int64") == groups([2**53, 2**53 + 1], "Int64") == groups([2**64 - 1, 2**64 - 2], "UInt64") == 2
+    assert (
+        groups([decimal.Decimal(10**25), decimal.Decimal(10**25 + 1), decimal.Decimal("1.0000000000000000000001"), decimal.Decimal(1)]) == 4
+    )
+
+
+def test_one_person_is_one_unit_however_the_name_is_stored() -> None:
+    assert groups([12, 12.0, "12", np.int8(12), decimal.Decimal("12.0"), " 12"]) == 1
+    assert groups(["é", "e\u0301"]) == 1
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_the_names_of_persons_survive_a_file(suffix: str, tmp_path: Path) -> None:
+    write_table(pd.DataFrame({"who": ALIKE, "x": range(len(ALIKE))}), tmp_path / f"t.{suffix}")
+    assert speaks_for_its_unit(read_table(tmp_path / f"t.{suffix}"), "who", 1).all()
+    write_table(pd.DataFrame({"who": [int(ALIKE[0]), int(ALIKE[1])], "x": [1, 1]}), tmp_path / f"n.{suffix}")
+    assert speaks_for_its_unit(read_table(tmp_path / f"n.{suffix}"), "who", 1).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(who=st.lists(st.sampled_from(ALIKE) | st.text("01.e- a", max_size=4), min_size=1, max_size=6))
+def test_units_are_the_distinct_words_of_the_file(who: list[str]) -> None:
+    words = [word.strip() or "0" for word in who]
+    assert groups(list(words)) == len(set(words))
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "?", "NA", "None", None, np.nan, pd.NaT])
+def test_rows_of_nobody_are_refused_and_not_taken_for_one_person(nothing: object) -> None:
+    frame = pd.DataFrame({"who": pd.Series(["a", nothing, "b", nothing], dtype=object), "x": range(4)})
+    for call in (lambda: split(frame, unit="who", holdout=0.5, seed=1), lambda: one_row_per_unit(frame, "who", 1)):
+        with pytest.raises(DataError, match=r"row 2 has no 'who'.*every row needs a unit.*\(2 such rows\)"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("cells", "dtype"), [([1.0, 2.0**53], "float64"), ([1.0, 2.0**24], "float32"), ([np.inf], "float64"), ([1.0, 2.0**24], "Float32")]
+)
+def test_names_that_a_float_has_already_merged_are_refused(cells: list[float], dtype: str) -> None:
+    assert groups([1.0, 1.0, 2.0], dtype) == 2
+    with pytest.raises(DataError, match="read that column as text"):
+        groups(cells, dtype)
