@@ -73,7 +73,7 @@ def _told_apart(column: pd.Series) -> int:
 
 def _name(cell: Any, told_apart: int) -> bytes:
     """The exact text of a unit: never by way of a float, in which long numbers fall together."""
-    if isinstance(cell, (float, np.floating)) and not abs(cell) < told_apart:
+    if isinstance(cell, (float, np.floating)) and not abs(float(cell)) < told_apart:
         raise DataError(
             f"unit of privacy: {shown(cell)} is kept as a floating-point number, which cannot tell such long numbers apart, "
             "so different persons may already be one; read that column as text"

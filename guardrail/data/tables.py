@@ -1,9 +1,9 @@
 """Tables in and out: CSV (or .tsv) and Parquet, told apart by their suffix and checked against their content.
 
 What is read is raw: names in Unicode NFC, cells as they stand (those of CSV are text), one missing value. Nothing is
-unpickled, no metadata of pandas is trusted. Written CSV holds the data as they are: a cell that begins with = + - @ is a formula to a spreadsheet
-program, which is the reader's setting to make (import as text), not ours to falsify the data for. A text that spells a
-missing cell (`NA`, `None`) comes back missing from CSV; Parquet keeps it.
+unpickled, no metadata of pandas is trusted. Written CSV holds the data as they are: a cell that begins with = + - @ is a
+formula to a spreadsheet program, which is the reader's setting to make (import as text), not ours to falsify the data for.
+A text that spells a missing cell (`NA`, `None`) comes back missing from CSV; Parquet keeps it.
 """
 
 from __future__ import annotations

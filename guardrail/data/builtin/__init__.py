@@ -16,7 +16,7 @@ from ...vocabulary.documents import read_yaml
 from ...vocabulary.errors import UnknownName
 from ...vocabulary.schema import Numeric, Schema
 from ..csv_text import parse_csv
-from ..kinds import floats_of
+from ..kinds import dtype_of, floats_of
 from ..schema_file import parse_schema
 
 _HERE = Path(__file__).parent
@@ -46,10 +46,8 @@ def load(name: str) -> tuple[pd.DataFrame, Schema]:
 
 def _with_numbers(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Numbers as numbers, for people who compute with them; which columns those are says the schema."""
-    kinds = {
-        name: "Int64" if entry.kind == "integer" else "float64" for name, entry in schema.columns.items() if isinstance(entry, Numeric)
-    }
-    return frame.assign(**{name: pd.Series(floats_of(frame[name], name)[0]).astype(kind) for name, kind in kinds.items()})
+    numbers = {name: dtype_of(entry) for name, entry in schema.columns.items() if isinstance(entry, Numeric)}
+    return frame.assign(**{name: pd.Series(floats_of(frame[name], name)[0]).astype(kind) for name, kind in numbers.items()})
 
 
 def _part(path: Path, facts: dict[str, Any], columns: list[str]) -> pd.DataFrame:
