@@ -1,6 +1,7 @@
 """Schema files that people edit: one column per line, its source in sight; and the refusal of what was read from the records.
 
-Covered: bounds, categories, points and edges that came out of the records never reach a private training.
+Covered: bounds, categories, points and edges that came out of the records never reach a private training, nor do those
+that nobody declared.
 Not covered: whether what somebody declared public is. The card names who declared it.
 """
 
@@ -21,6 +22,10 @@ from .cells import nfc
 
 _PLAIN_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*")
 _YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
+_NOT_PUBLIC = {
+    "data": "was read from the records, and bounds or categories taken from records give them away",
+    "private-paid": "is marked private-paid, but nothing measured it under privacy and paid for it, so the claim rests on nothing",
+}
 _OPEN_QUESTION = re.compile(r"[:,\[]\s*\?\s*[,}\]\n]")
 
 
@@ -54,21 +59,35 @@ def parse_schema(document: Any, *, where: str) -> Schema:
 
 def dump_schema(schema: Schema) -> str:
     """YAML that `load_schema` reads back to the same schema."""
-    document = schema.model_dump(mode="json", exclude_defaults=True, exclude={"columns", "modality"})
-    lines = ["modality: tabular", *(f"{key}: {_flow(value)}" for key, value in document.items()), "columns:"]
+    document = schema.model_dump(mode="json", exclude_defaults=True, exclude={"columns", "modality", "declared_by"})
+    asked = "" if schema.declared_by else "  # who stands for the entries marked public: a document and its version, a person"
+    who = f"declared_by: {_flow(schema.declared_by)}{asked}"
+    lines = ["modality: tabular", who, *(f"{key}: {_flow(value)}" for key, value in document.items()), "columns:"]
     lines += [f"  {_flow(name)}: {_flow(_entry(column))}" for name, column in schema.columns.items()]
     return "\n".join(lines) + "\n"
 
 
 def require_public(schema: Schema) -> None:
-    """Refuse a schema with entries read from the records, and print the lines that would make it public."""
-    read = [name for name, column in schema.columns.items() if column.source == "data"]
-    if not read:
-        return
-    lines = "\n".join(f"  {_flow(name)}: {_blank(schema.columns[name])}" for name in read)
-    count = f"{len(read)} of {len(schema.columns)} columns" if len(schema.columns) > 1 else "the column"
-    raise PrivacyRefused(
-        f"the schema of {count} was read from the records, and bounds or categories taken from records give them away.\n"
+    """Refuse a schema with entries that are not public, or that nobody declared, and print the lines that would make it so."""
+    for source, fault in _NOT_PUBLIC.items():
+        if found := [name for name, column in schema.columns.items() if column.source == source]:
+            raise PrivacyRefused(f"the schema of {_counted(found, schema)} {fault}.\n{_to_declare(found, schema)}")
+    if unnamed := [name for name, column in schema.columns.items() if not (column.declared_by or schema.declared_by).strip()]:
+        raise PrivacyRefused(
+            f"the schema of {_counted(unnamed, schema)} is marked public, but nobody is named who declared it: "
+            f"{', '.join(map(repr, unnamed[:8]))}{' …' if len(unnamed) > 8 else ''}. Privacy rests on these entries, so somebody has to "
+            "stand for them.\nFill in this line at the top of the schema, for all of them (or declared_by: in the entry of each column):\n"
+            "declared_by: ?"
+        )
+
+
+def _counted(names: list[str], schema: Schema) -> str:
+    return f"{len(names)} of {len(schema.columns)} columns" if len(schema.columns) > 1 else "the column"
+
+
+def _to_declare(names: list[str], schema: Schema) -> str:
+    lines = "\n".join(f"  {_flow(name)}: {_blank(schema.columns[name])}" for name in names)
+    return (
         "For a private training declare them from what is public (a data dictionary, a form, the law), say who declares it,\n"
         f"and put these lines, with every ? filled in, under `columns:` of the schema file:\n{lines}"
     )

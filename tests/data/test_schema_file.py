@@ -141,16 +141,58 @@ def test_a_public_schema_is_accepted() -> None:
 
 def test_entries_read_from_the_records_are_refused_and_the_others_not_mentioned() -> None:
     document = {
+        "declared_by": "form 7",
         "columns": {
             "age": {"kind": "integer", "low": 31, "high": 77, "source": "data"},
             "sex": {"kind": "categorical", "categories": ["f"]},
-        }
+        },
     }
     with pytest.raises(PrivacyRefused) as caught:
         require_public(Schema.model_validate(document))
     message = str(caught.value)
     assert "  age: {kind: integer, low: ?, high: ?, missing: ?, source: public, declared_by: ?}" in message
     assert "31" not in message and "77" not in message and "sex" not in message
+
+
+def entries(**columns: dict[str, Any]) -> Schema:
+    flag = {"kind": "boolean"}
+    return Schema.model_validate({"columns": {name: {**flag, **said} for name, said in columns.items()}})
+
+
+def refusal(schema: Schema) -> str:
+    with pytest.raises(PrivacyRefused) as caught:
+        require_public(schema)
+    return str(caught.value)
+
+
+def test_a_claim_to_have_paid_is_refused_where_nothing_was_measured() -> None:
+    paid, public = {"source": "private-paid", "declared_by": "us"}, {"declared_by": "us"}
+    message = refusal(entries(a=paid, b=public))
+    assert "1 of 2 columns is marked private-paid" in message
+    assert "  a: {kind: boolean, missing: ?, source: public, declared_by: ?}" in message and "  b:" not in message
+
+
+@pytest.mark.parametrize("nobody", ["", " "])
+def test_a_public_entry_that_nobody_declared_is_refused_with_the_line_to_fill_in(nobody: str, tmp_path: Path) -> None:
+    declared = {"declared_by": "form 7"}
+    message = refusal(entries(a=declared, b={"declared_by": nobody}, c={}))
+    assert "2 of 3 columns" in message and "'b', 'c'" in message and message.endswith("\ndeclared_by: ?")
+    require_public(entries(a=declared, b=declared))
+    require_public(entries(a={}, b={}).model_copy(update={"declared_by": "form 7"}))
+    assert "'a', 'b'" in refusal(entries(a={}, b={}).model_copy(update={"declared_by": nobody}))
+    (tmp_path / "s.yaml").write_text("declared_by: ?\ncolumns: {a: {kind: boolean}}\n")
+    with pytest.raises(SchemaError, match="still to be filled in"):
+        load_schema(tmp_path / "s.yaml")
+
+
+def test_a_drafted_file_asks_who_stands_for_it_and_declared_it_is_accepted(tmp_path: Path) -> None:
+    draft = dump_schema(draft_schema(pd.DataFrame({"a": [1, 2]})))
+    assert 'declared_by: ""  # who stands' in draft
+    for text, said in ((draft, "read from the records"), (draft.replace("source: data", "source: public"), "nobody is named")):
+        (tmp_path / "s.yaml").write_text(text)
+        assert said in refusal(load_schema(tmp_path / "s.yaml"))
+    (tmp_path / "s.yaml").write_text(draft.replace("source: data", "source: public").replace('""', "form 7"))
+    require_public(load_schema(tmp_path / "s.yaml"))
 
 
 def test_without_a_schema_names_and_kinds_are_printed_and_no_value_of_any_record() -> None:
