@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 def budget(data: str, limit: float | None, delta: float | None, as_json: bool) -> None:
     """Show what this home has spent on a data set (a file, or builtin:adult), or limit it.
 
+    The name it prints is what `data.parent` of an edited copy takes; the ledger knows it from then on.
+
     \b
     Example: guardrail budget visits.csv --limit 5
     """
@@ -38,6 +40,7 @@ def budget(data: str, limit: float | None, delta: float | None, as_json: bool) -
     home = Home.find()
     name = fingerprint(open_source(data, Path.cwd()).frame, home.key())
     ledger = Ledger(home)
+    ledger.know(name)
     if limit is not None:
         ledger.limit(name, limit, USUAL_DELTA if delta is None else delta)
     summary = ledger.summary(name, delta=delta)

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter
 
 from ..privacy_accounting import rdp
 from ..privacy_accounting.filter import epsilon_filtered
-from ..vocabulary.errors import ArtifactError, BudgetExceeded
+from ..vocabulary.errors import ArtifactError, BudgetExceeded, SpecError
 from ..vocabulary.frozen import Frozen
 from ..vocabulary.receipt import Mechanism
 from .chain import Link
@@ -61,6 +61,14 @@ class Unbounded(Frozen):
     parent: str | None = None
 
 
+class Known(Frozen):
+    """The owner asked for the budget of a data set, so its name may be declared as a parent."""
+
+    kind: Literal["known"] = "known"
+    time: AwareDatetime
+    data: str
+
+
 class Settled(Frozen):
     kind: Literal["settle"] = "settle"
     time: AwareDatetime
@@ -94,7 +102,7 @@ class Group(Frozen):
     runs: int
 
 
-Body = Limit | Reserved | Unbounded | Settled
+Body = Limit | Known | Reserved | Unbounded | Settled
 BODIES: TypeAdapter[Body] = TypeAdapter(Annotated[Body, Field(discriminator="kind")])
 
 
@@ -106,6 +114,8 @@ class Books:
         self.unbounded: dict[int, Unbounded] = {}
         self.settled: dict[int, Settled] = {}
         self.limits: dict[str, Limit] = {}
+        self.known: set[str] = set()
+        """Names of data sets with an entry of their own."""
         for link in links:
             body = BODIES.validate_python({k: v for k, v in link.body.items() if k not in ("home", "number", "previous")})
             if isinstance(body, Reserved):
@@ -114,8 +124,10 @@ class Books:
                 self.unbounded[link.number] = body
             elif isinstance(body, Settled):
                 self.settled[body.reservation] = body
-            else:
+            elif isinstance(body, Limit):
                 self.limits[body.data] = body
+            if not isinstance(body, Settled):
+                self.known.add(body.data)
 
     def related(self, data: str, parent: str | None = None) -> set[str]:
         """`data` and whatever declared parents join it to, in either direction."""
@@ -125,6 +137,14 @@ class Books:
         while more := {name for pair in pairs if found & set(pair) for name in pair if name} - found:
             found |= more
         return found
+
+    def check_parent(self, parent: str | None) -> None:
+        """A name that no data set of this home has joins nothing, and the limit on the data set that was meant would not hold."""
+        if parent is not None and parent not in self.known:
+            raise SpecError(
+                f"data.parent {parent[:24]}…: the ledger of this home knows no data set of that name, so it would be counted together with "
+                "nothing. Run `guardrail budget FILE` on the parent itself, in this home, and copy the name it prints"
+            )
 
     def entries_of(self, names: set[str]) -> tuple[Entry, ...]:
         """Those with an epsilon."""

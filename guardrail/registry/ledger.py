@@ -21,7 +21,21 @@ from ..privacy_accounting import rdp
 from ..vocabulary.errors import GuardrailError, SpecError
 from ..vocabulary.frozen import Frozen
 from ..vocabulary.receipt import Mechanism
-from .books import Books, Entry, Group, Limit, Reason, Reserved, Settled, Unbounded, UnboundedEntry, groups_of, uncovered_by, warnings_about
+from .books import (
+    Books,
+    Entry,
+    Group,
+    Known,
+    Limit,
+    Reason,
+    Reserved,
+    Settled,
+    Unbounded,
+    UnboundedEntry,
+    groups_of,
+    uncovered_by,
+    warnings_about,
+)
 from .chain import Chain, Link
 from .home import Home
 
@@ -104,7 +118,9 @@ class Ledger:
         warnings: list[str] = []
 
         def decide(links: list[Link]) -> dict[str, object]:
-            warnings[:] = refuse(Books(links))
+            books = Books(links)
+            books.check_parent(new.parent)
+            warnings[:] = refuse(books)
             return new.model_dump(mode="json")
 
         added = self._chain.append(decide)
@@ -124,6 +140,12 @@ class Ledger:
             raise GuardrailError(
                 f"training spent more than entry {reservation.reference} reserved; the ledger has what was spent; please report it"
             )
+
+    def know(self, data: str) -> None:
+        """From now on other data sets may name `data` as their parent; trainings and limits do the same."""
+        if data not in Books(self._chain.links()).known:
+            known = Known(time=_now(), data=data)
+            self._chain.append(lambda _links: known.model_dump(mode="json"))
 
     def limit(self, data: str, epsilon: float, delta: float = USUAL_DELTA) -> Limit:
         """From now on no training may take `data` beyond `epsilon` at `delta`, and none without privacy may start."""
@@ -159,7 +181,7 @@ class Ledger:
 
 
 def _check_parent(data: str, parent: str | None) -> None:
-    """A name the ledger cannot know would join nothing, and the parent's limit would not hold."""
+    """What is wrong whatever the ledger says."""
     if parent is None:
         return
     if parent == data:

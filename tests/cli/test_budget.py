@@ -159,6 +159,19 @@ def test_a_parent_that_is_no_fingerprint_is_refused_before_it_joins_nothing(visi
     assert "all-visits.csv" in capsys.readouterr().err and not (tmp_path / "runs").exists()
 
 
+def test_the_name_that_is_printed_is_a_parent_and_one_wrong_digit_is_none(visits, own_home, capsys, tmp_path):
+    (tmp_path / "visits.schema.yaml").write_text(SCHEMA)
+    (tmp_path / "all.csv").write_text(visits.read_text() + "50,m\n")
+    assert run(["budget", str(tmp_path / "all.csv"), "--json"]) == 0
+    name = json.loads(capsys.readouterr().out)["data"]
+    for parent, code in ((name[:-1] + ("0" if name[-1] != "0" else "1"), 2), (name, 0)):
+        (tmp_path / "spec.yaml").write_text(SPEC.replace("holdout: 0", f'holdout: 0, parent: "{parent}"'))
+        assert run(["train", str(tmp_path / "spec.yaml"), "--runs", str(tmp_path / "runs")]) == code
+        assert ("guardrail budget" in capsys.readouterr().err) == bool(code)
+    assert run(["budget", str(visits)]) == 0
+    assert name in capsys.readouterr().out
+
+
 def test_hostile_words_do_not_reach_the_terminal(visits, own_home, capsys):
     spend(own_home, visits, what="\x1b[2J\u202egnp", unit="\x1b[31mid")
     assert run(["budget", str(visits)]) == 0

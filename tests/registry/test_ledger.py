@@ -16,6 +16,7 @@ from guardrail.vocabulary.receipt import GaussianQuery, SampledGaussian
 
 DATA = "hmac-sha256:" + "a" * 64
 OTHER = "hmac-sha256:" + "b" * 64
+THIRD = "hmac-sha256:" + "c" * 64
 RELATION = "add-or-remove one unit"
 
 
@@ -144,6 +145,39 @@ def test_a_declared_child_spends_the_parents_budget(home):
 def test_a_data_set_is_not_its_own_parent(home):
     with pytest.raises(SpecError):
         reserve(Ledger(home), parent=DATA)
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_parent_that_this_home_does_not_know_is_refused_and_nothing_is_written(home, limited):
+    ledger = Ledger(home)
+    if limited:
+        ledger.limit(DATA, 4)
+    mistyped = DATA[:-1] + "c"
+    with pytest.raises(SpecError, match=r"knows no data set of that name.*guardrail budget"):
+        reserve(ledger, OTHER, parent=mistyped)
+    with pytest.raises(SpecError, match="knows no data set of that name"):
+        ledger.record_unbounded(OTHER, reason="no privacy", unit="row", what="run", parent=mistyped)
+    assert ledger.entries(OTHER) == () and ledger.summary(OTHER).related == ()
+    with pytest.raises(SpecError):  # not even its own child makes it known
+        reserve(ledger, OTHER, parent=OTHER[:-1] + "d")
+
+
+@pytest.mark.parametrize("make", ["asked for", "limited", "trained on", "a child of another"])
+def test_a_data_set_is_known_by_being_asked_for_limited_or_trained_on(home, make):
+    ledger = Ledger(home)
+    if make == "asked for":
+        ledger.know(DATA)
+        ledger.know(DATA)
+        assert len(ledger._chain.links()) == 1
+    elif make == "limited":
+        ledger.limit(DATA, 100)
+    elif make == "trained on":
+        reserve(ledger, DATA)
+    else:
+        ledger.know(OTHER)
+        reserve(ledger, DATA, parent=OTHER)
+    reserve(ledger, THIRD, parent=DATA)
+    assert DATA in ledger.summary(THIRD).related and THIRD in ledger.summary(DATA).related
 
 
 def test_a_run_that_finished_early_frees_the_rest(home):

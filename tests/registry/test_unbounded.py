@@ -95,6 +95,7 @@ def test_a_limit_on_a_declared_relative_refuses_it_too(ledger):
 
 
 def test_the_parent_of_a_training_without_a_bound_stays_declared(ledger):
+    ledger.know(DATA)
     plain(ledger, OTHER, parent=DATA)
     summary = ledger.summary(DATA)
     assert summary.related == (OTHER,) and summary.unbounded == 1
