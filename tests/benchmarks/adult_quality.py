@@ -30,11 +30,16 @@ def run(name: str, epsilon: float | None, seed: int, source: str, learning: dict
     home = Home.find()
     material = prepare(frame, schema, DataSpec(source=f"builtin:{source}"), private=epsilon is not None, seed=seed, home=home)
     privacy = PrivacySpec(epsilon=epsilon) if epsilon else None
-    settings = Settings(GeneratorSpec(name=name), TrainingSpec.model_validate(learning), privacy, holdout=0.2, seed=seed, name="benchmark")
+    training = TrainingSpec.model_validate(learning)
+    settings = Settings(GeneratorSpec(name=name), training, privacy, holdout=0.2, seed=seed, name="benchmark")
     model = train(material, settings, home=home, report=lambda _: None)
     synthetic = model.sample(len(material.train), seed=seed)
     evidence = Evidence(
-        schema=material.schema, train=material.train, holdout=material.holdout, synthetic=synthetic, floor=model.sample_floor(len(synthetic))
+        schema=material.schema,
+        train=material.train,
+        holdout=material.holdout,
+        synthetic=synthetic,
+        floor=model.sample_floor(len(synthetic)),
     )
     values = {finding.metric: finding.value for finding in measure(evidence, only=AUDITS, seed=seed)}
     return {
@@ -64,7 +69,10 @@ def main() -> None:
             rows = [run(name, None if given.plain else given.epsilon, seed, source, learning) for seed in range(given.seeds)]
             means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
             label = "plain" if given.plain else f"epsilon {given.epsilon:g}"
-            print(f"{source} {name} {label} x{given.seeds} threads={torch.get_num_threads()} " + " ".join(f"{k}={v:.4f}" for k, v in means.items()))
+            print(
+                f"{source} {name} {label} x{given.seeds} threads={torch.get_num_threads()} "
+                + " ".join(f"{k}={v:.4f}" for k, v in means.items())
+            )
 
 
 if __name__ == "__main__":
