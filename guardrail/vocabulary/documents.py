@@ -22,12 +22,21 @@ from .errors import InputError
 MAX_BYTES = 64 * 2**20
 """No spec, schema, policy or report comes near it; a larger file is a mistake or an attack."""
 
+_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
+
 
 class _Yaml(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not allowed")
         return super().compose_node(parent, index)
+
+    def construct_scalar(self, node: Any) -> Any:
+        text = super().construct_scalar(node)
+        if isinstance(text, str) and _HALF_A_CHARACTER.search(text):
+            raise yaml.YAMLError("\\ud800 and its like are no characters")
+        return text
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -43,7 +52,24 @@ _Yaml.yaml_implicit_resolvers = {
 }
 _Yaml.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
 # YAML 1.1 reads 1e-5 as a word; YAML 1.2 and every user of a delta read a number.
-_Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
+_FLOAT = ("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
+_Yaml.add_implicit_resolver(*_FLOAT)
+
+
+class _Writer(yaml.SafeDumper):
+    """Quotes every word that YAML 1.1 or the reader above takes for something else, and never refers back by an alias."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _as_scalar(writer: _Writer, text: str) -> yaml.ScalarNode:
+    """In double quotes where a character would pass for a line end, which a reader folds into a space."""
+    return writer.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _LINE_ENDS.search(text) else None)
+
+
+_Writer.add_implicit_resolver(*_FLOAT)
+_Writer.add_representer(str, _as_scalar)
 
 
 def read_text(path: Path, *, error: type[InputError] = InputError) -> str:
@@ -59,8 +85,6 @@ def read_text(path: Path, *, error: type[InputError] = InputError) -> str:
 
 
 def parse_yaml(text: str, *, where: str, error: type[InputError] = InputError) -> Any:
-    if re.search(r"\\u[dD][89a-fA-F]", text):
-        raise error(f"{where}: not valid YAML: \\ud800 and its like are no characters")
     loader = _Yaml(text)
     try:
         return loader.get_single_data()
@@ -136,8 +160,8 @@ def write_yaml(path: Path, value: Any) -> None:
 
 
 def dump_yaml(value: Any) -> str:
-    """YAML as people write it: keys in the order given, and words that YAML 1.1 would misread quoted."""
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    """YAML as people write it, keys in the order given; `parse_yaml` reads the same value back."""
+    return yaml.dump(value, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
 
 
 def write_json(path: Path, value: Any) -> None:
