@@ -34,7 +34,7 @@ def shell(tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
 
     def run(*command: object, cwd: Path = elsewhere, **environment: str) -> subprocess.CompletedProcess[str]:
-        clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "GUARDRAIL", "PYTEST"))}
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "GUARDRAIL", "PYTEST", "MAKE", "MFLAGS"))}
         clean |= {"OMP_NUM_THREADS": "1", "GUARDRAIL_HOME": str(elsewhere / "home"), "SOURCE_DATE_EPOCH": "1700000000"} | environment
         return subprocess.run([str(part) for part in command], cwd=cwd, env=clean, capture_output=True, text=True, timeout=300)
 
