@@ -78,10 +78,13 @@ def _same_columns(frame: pd.DataFrame, schema: Schema, where: str) -> None:
     if lacking:
         hint = nearest(lacking[0], names) or f"there are {', '.join(map(repr, names[:12]))}"
         raise DataError(f"{where}: no column {lacking[0]!r}, which the schema declares ({len(lacking)} missing); {hint}")
-    extra = [name for name in names if name not in schema.columns and name != schema.unit]
+    extra = [name for name in names if name not in schema.columns and name != schema.unit and name not in schema.ignore]
     if extra:
         listed = ", ".join(map(repr, extra[:5]))
-        raise DataError(f"{where}: the schema does not know {listed} ({len(extra)} in all); declare or drop what is not to be modelled")
+        raise DataError(
+            f"{where}: the schema does not know {listed} ({len(extra)} in all); declare them under columns, "
+            "or leave them out on purpose with a line in the schema: ignore: [COLUMN, COLUMN]"
+        )
 
 
 def _refuse(read: _Read, where: str, *, beyond_clipping: bool = False) -> None:

@@ -53,7 +53,7 @@ def parse_schema(document: Any, *, where: str) -> Schema:
         if nfc(name) in columns:
             raise SchemaError(f"{where}: column {name!r} is listed twice, in two Unicode spellings; keep one")
         columns[nfc(name)] = entry
-    roles = {key: _nfc_deep(document[key]) for key in ("target", "sensitive", "unit") if key in document}
+    roles = {key: _nfc_deep(document[key]) for key in ("target", "sensitive", "unit", "ignore") if key in document}
     return parse(Schema, {**document, **roles, "columns": columns}, where=where, error=SchemaError)
 
 

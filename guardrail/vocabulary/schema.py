@@ -142,6 +142,8 @@ class Schema(Frozen):
     """Unit of privacy: `row`, or the column naming the person; that column is not modelled."""
     target: str | None = None
     sensitive: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    """Columns of the source that are left out on purpose: neither modelled nor audited."""
     columns: dict[str, Column] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -150,6 +152,8 @@ class Schema(Frozen):
             for name in names:
                 if name not in self.columns:
                     raise ValueError(f"{role} column {name!r} is not among the columns")
+        if both := [name for name in self.ignore if name in self.columns]:
+            raise ValueError(f"column {both[0]!r} is declared and ignored; decide which")
         if self.unit != "row" and self.unit in self.columns:
             raise ValueError(f"unit {self.unit!r} names persons and must not be among the modelled columns")
         return self

@@ -180,3 +180,13 @@ def test_a_long_cell_is_not_printed_whole() -> None:
 def test_a_cast_table_casts_to_itself() -> None:
     once = cast(pd.concat([raw(), raw(x=None, sex=None, yes=None, day=None, n=None, size=None)]), ALL)
     pd.testing.assert_frame_equal(cast(once, ALL), once)
+
+
+def test_a_column_is_left_out_only_on_purpose() -> None:
+    frame = pd.DataFrame({"age": [1, 2], "note": ["a", "b"]})
+    columns = {"age": {"kind": "integer", "low": 0, "high": 9}}
+    with pytest.raises(DataError, match=r"ignore: \["):
+        cast(frame, Schema.model_validate({"columns": columns}))
+    assert list(cast(frame, Schema.model_validate({"columns": columns, "ignore": ["note"]})).columns) == ["age"]
+    with pytest.raises(ValueError, match="declared and ignored"):
+        Schema.model_validate({"columns": columns, "ignore": ["age"]})
