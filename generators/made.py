@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from guardrail.training.contract import Counts, Generator, Player, Recipe
+from guardrail.training.contract import Batch, Counts, Generator, Player, Recipe
 from guardrail.training.layers import MaskedLinear
 from guardrail.vocabulary.frozen import Frozen
 from guardrail.vocabulary.spaces import TokenSpace
@@ -28,7 +28,7 @@ class MadeOptions(Frozen):
 
 
 class Made(Generator, Player):
-    space = "tokens"
+    spaces = ("tokens",)
     Options = MadeOptions
     plain = Recipe(epochs=30, sample_rate=0.05, batch_size=512, learning_rate=0.003, average=0.999)
     private = Recipe(epochs=40, sample_rate=0.1, learning_rate=0.015, clip=3.0, average=0.98)
@@ -64,15 +64,15 @@ class Made(Generator, Player):
             outputs = outputs + self.direct(inputs)
         return outputs
 
-    def losses(self, batch: Tensor) -> Tensor:
-        return token_losses(self.logits(one_hot(batch, self.sizes)), batch, self.sizes)
+    def losses(self, batch: Batch) -> Tensor:
+        return token_losses(self.logits(one_hot(batch.x, self.sizes)), batch.x, self.sizes)
 
     @torch.no_grad()
-    def log_likelihood(self, records: Tensor) -> Tensor:
-        return -self.losses(records)
+    def log_likelihood(self, batch: Batch) -> Tensor:
+        return -self.losses(batch)
 
     @torch.no_grad()
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+    def sample(self, n: int, rng: torch.Generator, given: Tensor | None = None) -> Tensor:
         device = self.output.weight.device
         inputs = torch.zeros(n, sum(self.sizes), device=device)
         columns, start = [], 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from guardrail.training.contract import Counts, Generator, Recipe
+from guardrail.training.contract import Batch, Counts, Generator, Recipe
 from guardrail.vocabulary.frozen import Frozen
 from guardrail.vocabulary.spaces import TokenSpace
 
@@ -19,7 +19,7 @@ class MarginalsOptions(Frozen):
 
 
 class Marginals(Generator):
-    space = "tokens"
+    spaces = ("tokens",)
     Options = MarginalsOptions
     plain = private = Recipe(epochs=1, sample_rate=1.0, learning_rate=1.0)
 
@@ -32,10 +32,10 @@ class Marginals(Generator):
         shares = torch.cat([torch.from_numpy(share) for share in counts.one_way()])
         self.log_shares.copy_(shares.log())
 
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+    def sample(self, n: int, rng: torch.Generator, given: Tensor | None = None) -> Tensor:
         columns = [torch.multinomial(part.exp(), n, replacement=True, generator=rng) for part in self.log_shares.split(list(self.sizes))]
         return torch.stack(columns, dim=1)  # (n, columns)
 
-    def log_likelihood(self, records: Tensor) -> Tensor:
+    def log_likelihood(self, batch: Batch) -> Tensor:
         parts = self.log_shares.split(list(self.sizes))
-        return torch.stack([part[records[:, i]] for i, part in enumerate(parts)]).sum(0)
+        return torch.stack([part[batch.x[:, i]] for i, part in enumerate(parts)]).sum(0)

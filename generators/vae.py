@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from guardrail.training.contract import Generator, Player, Recipe
+from guardrail.training.contract import Batch, Generator, Player, Recipe
 from guardrail.vocabulary.frozen import Frozen
 from guardrail.vocabulary.spaces import VectorSpace
 
@@ -28,7 +28,7 @@ class VaeOptions(Frozen):
 
 
 class Vae(Generator, Player):
-    space = "vector"
+    spaces = ("vector",)
     Options = VaeOptions
     plain = Recipe(epochs=60, sample_rate=0.05, batch_size=512, learning_rate=0.002, average=0.999)
     private = Recipe(epochs=40, sample_rate=0.1, learning_rate=0.01, clip=1.0, average=0.98)
@@ -48,12 +48,12 @@ class Vae(Generator, Player):
     def players(self) -> Mapping[str, Player]:
         return {"vae": self}
 
-    def losses(self, batch: Tensor) -> Tensor:
+    def losses(self, batch: Batch) -> Tensor:
         """Negative evidence lower bound with one latent draw per record, in nats."""
-        mean, log_variance = self.encoder(batch).chunk(2, dim=1)  # (records, latent) each
+        mean, log_variance = self.encoder(batch.x).chunk(2, dim=1)  # (records, latent) each
         latent = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
-        loss: Tensor = self.reconstruction(batch, latent) + self.options.beta * divergence
+        loss: Tensor = self.reconstruction(batch.x, latent) + self.options.beta * divergence
         return loss
 
     def reconstruction(self, batch: Tensor, latent: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class Vae(Generator, Player):
         return scales.clamp(-6.0, 1.0)
 
     @torch.no_grad()
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+    def sample(self, n: int, rng: torch.Generator, given: Tensor | None = None) -> Tensor:
         device = next(self.parameters()).device
         latent = torch.randn(n, self.options.latent, generator=rng, device=device)
         outputs, scales = self.decoder(latent), self._log_scales(latent).exp()

@@ -22,6 +22,7 @@ from .csv_text import checked_names, parse_csv
 
 _TEXT = (".csv", ".tsv")
 _PARQUET = (".parquet", ".pq")
+SUFFIXES = _TEXT + _PARQUET
 _ROW_LABELS = re.compile(r"__index_level_[0-9]+__")
 
 
@@ -45,7 +46,7 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _check_suffix(path: Path) -> None:
-    if path.suffix.lower() not in _TEXT + _PARQUET:
+    if path.suffix.lower() not in SUFFIXES:
         kind = path.suffix or "no suffix"
         raise DataError(f"{repr(str(path))[1:-1]}: {repr(kind)[1:-1]} is not a table this reads; use .csv or .parquet")
 

@@ -2,13 +2,15 @@
 
 A `Player` is one network in the training game. It gives one loss per record and owns no loop: it cannot tell whether the
 losses are averaged (plain), clipped and noised (private) or computed at a client (federated). A generator without players
-(a table of marginals) learns from counts alone, and the strategy decides whether those are exact or noisy.
+(marginals, a Markov chain, a hidden Markov model) learns from counts alone, and the strategy decides whether those are exact
+or noisy.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -16,9 +18,37 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ..vocabulary.errors import Unsupported
 from ..vocabulary.frozen import Frozen
+from ..vocabulary.plugins import table
+from ..vocabulary.spaces import Space, SpaceKind
 
-SpaceKind = Literal["tokens", "vector"]
+
+@dataclass(frozen=True)
+class Batch:
+    """Records in a generator's space, each with its conditions. Indexed, split and moved like a tensor."""
+
+    x: Tensor
+    """(records, ...) in the generator's space."""
+    given: Tensor
+    """(records, conditions) int64; no columns where nothing is known beside the content."""
+
+    @classmethod
+    def of(cls, x: Tensor, given: Tensor | None = None) -> Batch:
+        return cls(x, torch.zeros(len(x), 0, dtype=torch.int64, device=x.device) if given is None else given)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: Any) -> Batch:
+        """The records of a mask, a slice or indices."""
+        return Batch(self.x[index], self.given[index])
+
+    def split(self, size: int) -> Iterator[Batch]:
+        return (self[start : start + size] for start in range(0, len(self), size))
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(self.x.to(device), self.given.to(device))
 
 
 class Recipe(Frozen):
@@ -33,44 +63,96 @@ class Recipe(Frozen):
     clip: float = Field(default=1.0, gt=0)
     average: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the exponential moving average of the weights; 0: the last weights."""
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of adam and adamw; sgd takes the first as its momentum."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises to its full height."""
+    max_norm: float | None = Field(default=None, gt=0)
+    """Plain training: bound on the norm of a step's gradient."""
 
 
 class Player(nn.Module):
-    """One network in the training game."""
+    """One network in the training game. Its parameters are all that its turn changes: it refers to another player's network,
+    where its loss needs one, without owning it (see `Rival`)."""
 
     sees_records: ClassVar[bool] = True
+    turns: int = 1
+    """Optimizer steps, each on a batch of its own, to one step of the game: a critic may take several."""
+    pace: float = 1.0
+    """Factor on the recipe's learning rate."""
 
     @abstractmethod
-    def losses(self, batch: Tensor) -> Tensor:
-        """(records, ...) -> (records,): one loss per record, which no other record moves."""
+    def losses(self, batch: Batch) -> Tensor:
+        """(records,): one loss per record, which no other record moves. Draws (latent codes, noise) come from torch's generator."""
 
     def free_loss(self, n: int) -> Tensor | None:
         """The part of the loss that reads no record, for `n` records' worth: neither clipped nor noised."""
         return None
 
+    def before_step(self, progress: float) -> None:
+        """Told before each of its steps which share of the training lies behind, 0 … 1: for what grows or fades by plan."""
+
     def after_step(self) -> None:
         """Post-processing of the weights (a projection), free of privacy cost."""
+
+
+class Rival:
+    """A network that a player's loss passes through and that is not the player's to train."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+
+    def __call__(self, *arguments: Any) -> Any:
+        """With its parameters frozen, so that no gradient is computed for them."""
+        state = [(p, p.requires_grad) for p in self._network.parameters()]
+        for parameter, _ in state:
+            parameter.requires_grad_(False)
+        try:
+            return self._network(*arguments)
+        finally:
+            for parameter, needed in state:
+                parameter.requires_grad_(needed)
 
 
 class Counts(Protocol):
     """Closed-form questions a generator may ask about the records. The strategy answers, exactly or with charged noise."""
 
     def one_way(self) -> tuple[np.ndarray, ...]:
-        """Per column the share of each token, (tokens,) float64, non-negative, summing to 1."""
+        """Per position of the token space the share of each token, (tokens,) float64, positive, summing to 1."""
+        ...
+
+    def conditions(self) -> tuple[np.ndarray, ...]:
+        """The same for each condition: the shares of the classes."""
+        ...
+
+    def ngrams(self, order: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of a shared vocabulary: how often each run of `order + 1` tokens occurs, the record's beginning padded by the
+        number of tokens in the vocabulary, its end counted once. Runs that occur (runs, order + 1) int64, and counts (runs,)."""
+        ...
+
+    def total(self, statistic: Callable[[Batch], Tensor]) -> Tensor:
+        """The sum over all records of a statistic that is given batches and returns one row per record, (records, m)."""
         ...
 
 
 class Generator(nn.Module):
-    """A family of models on one space."""
+    """A family of models. What a family cannot do (the methods below that it leaves alone) it refuses by name."""
 
-    space: ClassVar[SpaceKind]
+    spaces: ClassVar[tuple[SpaceKind, ...]]
+    """Where it can live, the best first; it gets the first that the data's codec offers."""
     plain: ClassVar[Recipe]
-    private: ClassVar[Recipe]
+    private: ClassVar[Recipe | None]
+    """None: not to be trained privately yet."""
     Options: ClassVar[type[Frozen]]
+    conditional: bool = False
+    """Whether this model uses the conditions: set in `__init__` where the space has some and the family can."""
 
     @abstractmethod
     def __init__(self, space: Any, options: Any) -> None:
-        """`space`: TokenSpace or VectorSpace. Draws initial weights from torch's generator, which the caller seeds."""
+        """`space`: one of the family's spaces. Draws initial weights from torch's generator, which the caller seeds."""
         super().__init__()
 
     def initialise(self, counts: Counts) -> None:
@@ -81,12 +163,53 @@ class Generator(nn.Module):
         return {}
 
     @abstractmethod
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """`n` records of the space: (n, columns) int64 tokens, or (n, width) floats for the codec to decode."""
+    def sample(self, n: int, rng: torch.Generator, given: Tensor | None = None) -> Tensor:
+        """`n` records of the space, drawn from `rng` alone.
 
-    def log_likelihood(self, records: Tensor) -> Tensor:
-        """(records, columns) -> (records,): log-probability in nats, where the family has one."""
-        raise NotImplementedError
+        Args:
+            given: (n, conditions) int64, always there when the model is `conditional` and never when it is not.
+        """
+
+    def log_likelihood(self, batch: Batch) -> Tensor:
+        """(records,): log-probability in nats; a density where the space is continuous; a lower bound where the family says so."""
+        raise self._cannot("log_likelihood", "give no likelihood")
+
+    def anomaly_score(self, batch: Batch) -> Tensor:
+        """(records,): higher is stranger. Minus the log-likelihood, unless the family has better."""
+        return -self.log_likelihood(batch)
+
+    def complete(self, batch: Batch, known: Tensor, rng: torch.Generator) -> Tensor:
+        """Records like `batch.x` in which what is `known` (bool, the shape of x; for vectors whole blocks) stays and the rest is drawn."""
+        raise self._cannot("impute", "fill in what is missing")
+
+    def translate(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Each record in the other style, or the target that belongs to its source."""
+        raise self._cannot("translate", "translate")
+
+    def latent(self, batch: Batch) -> Tensor:
+        """(records, dimensions): the code of each record."""
+        raise self._cannot("latent", "have latent codes")
+
+    def from_latent(self, codes: Tensor, given: Tensor | None = None) -> Tensor:
+        """Records of the space for latent codes, without noise: for interpolation and traversal."""
+        raise self._cannot("latent", "have latent codes")
+
+    def explain(self, batch: Batch) -> dict[str, Tensor]:
+        """What the model looked at, by name (attention maps, the path of hidden states), one row per record."""
+        raise self._cannot("explain", "explain themselves")
+
+    def diagnose(self, batch: Batch) -> dict[str, float]:
+        """Numbers for the monitor that the loss does not tell: reconstruction and divergence apart, the critic's win rate."""
+        return {}
+
+    def game_value(self, batch: Batch) -> Tensor:
+        """Scalar: the value of the zero-sum game at the present weights, which players that see records raise and others lower."""
+        raise self._cannot("game_value", "play a zero-sum game")
+
+    def _cannot(self, ability: str, what: str) -> Unsupported:
+        able = sorted(name for name, entry in table("generators").items() if ability in entry.abilities)
+        others = f"families that can: {', '.join(able)}" if able else "no family can"
+        return Unsupported(f"models of the family {type(self).__name__} do not {what}; {others}")
 
 
 def parameter_count(generator: Generator) -> int:

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from ..data.material import Material
-from ..data.tabular import TabularCodec
+from ..data.modality import modality
 from ..registry.books import Reason
 from ..registry.home import Home
 from ..registry.ledger import Ledger, Reservation
@@ -23,7 +23,7 @@ from ..vocabulary.seeds import entropy
 from ..vocabulary.spec import GeneratorSpec, PrivacySpec, TrainingSpec
 from .contract import Recipe, parameter_count
 from .loop import Progress
-from .model import FLOOR, Model, build, encode
+from .model import Model, build, encode, floor_of
 from .plain import Plain
 from .private import Private
 from .strategy import Dataset, Strategy
@@ -130,13 +130,13 @@ def train(
 
 def _train(material: Material, settings: Settings, spending: LedgerSpending, report: Callable[[Progress], None]) -> Model:
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
-    codec = TabularCodec(material.schema)
+    codec = modality(material.schema.modality).codec(material.schema)
     strategy = _strategy(material, settings, spending)
     device = choose_device(settings.training.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(entropy(settings.seed, "initial weights") % 2**63)
-        generator, floor = build(settings.generator, codec), build(GeneratorSpec(name=FLOOR), codec)
-        dataset = Dataset(encode(codec, material.train, generator), codec.encode_tokens(material.train), codec.tokens.sizes)
+        generator, floor = build(settings.generator, codec), build(floor_of(codec), codec)
+        dataset = Dataset(encode(codec, material.train, generator), codec.encode(material.train, "tokens"), codec.tokens)
         recipe = _recipe(strategy.recipe(type(generator)), settings.training)
         outcome = strategy.fit(generator, dataset, recipe, seed=settings.seed, device=device, report=report)
         floor.initialise(outcome.counts)
@@ -159,7 +159,8 @@ def _train(material: Material, settings: Settings, spending: LedgerSpending, rep
         seconds=round(time.perf_counter() - clock, 3),
         versions=_versions(),
     )
-    return Model(settings.generator, generator, floor, codec, receipt)
+    classes = outcome.counts.conditions() if generator.conditional else ()
+    return Model(settings.generator, generator, floor, codec, receipt, classes)
 
 
 def _spending(material: Material, settings: Settings, home: Home, tell: Callable[[str], None]) -> LedgerSpending:

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .contract import Generator
+from .contract import Generator, Player, Recipe
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,9 @@ class Turn(Protocol):
     """One player's turn: from a batch of its own to changed weights."""
 
     @property
+    def player(self) -> Player: ...
+
+    @property
     def optimizer(self) -> torch.optim.Optimizer: ...
 
     def step(self) -> float | None:
@@ -41,28 +44,40 @@ class Turn(Protocol):
 def train(
     generator: Generator,
     turns: Sequence[Turn],
+    recipe: Recipe,
     *,
     steps: int,
-    average: float,
     epsilon_after: Callable[[int], float | None],
     report: Callable[[Progress], None],
 ) -> None:
-    """`steps` times every player in turn; learning rate by cosine decay; the released weights are the moving average."""
+    """`steps` times every player in turn; learning rate by the recipe's schedule; the released weights are the moving average."""
     started = time.perf_counter()
-    averaged = _Average(generator, average)
+    averaged = _Average(generator, recipe.average)
     bases = [[group["lr"] for group in turn.optimizer.param_groups] for turn in turns]
     generator.train()
     for step in range(1, steps + 1):
-        decay = 0.5 * (1 + math.cos(math.pi * (step - 1) / steps))
+        progress = (step - 1) / steps
+        height = rate_factor(recipe, progress)
         losses = []
         for turn, rates in zip(turns, bases, strict=True):
             for group, rate in zip(turn.optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * decay
-            losses.append(turn.step())
+                group["lr"] = rate * height
+            for _ in range(turn.player.turns):
+                turn.player.before_step(progress)
+                loss = turn.step()
+            losses.append(loss)
         averaged.update()
         report(Progress(step, steps, time.perf_counter() - started, losses[0] if losses else None, epsilon_after(step)))
     averaged.release()
     generator.eval()
+
+
+def rate_factor(recipe: Recipe, progress: float) -> float:
+    """Of the full learning rate, after this share of the steps."""
+    if progress < recipe.warmup:
+        return (progress + 0.01) / (recipe.warmup + 0.01)
+    rest = (progress - recipe.warmup) / (1 - recipe.warmup)
+    return {"cosine": 0.5 * (1 + math.cos(math.pi * rest)), "linear": 1 - rest, "constant": 1.0}[recipe.schedule]
 
 
 class _Average:

@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ..data.tabular import TabularCodec
+from ..data.codec import Codec
+from ..data.modality import modality
 from ..privacy_accounting.receipts import read_receipt
 from ..vocabulary import documents
 from ..vocabulary.errors import ArtifactError, SpecError
@@ -22,11 +23,10 @@ from ..vocabulary.plugins import resolve
 from ..vocabulary.receipt import Receipt
 from ..vocabulary.schema import Schema
 from ..vocabulary.seeds import entropy, stream
+from ..vocabulary.spaces import SpaceKind
 from ..vocabulary.spec import GeneratorSpec
-from .contract import Generator
+from .contract import Batch, Generator
 
-FLOOR = "marginals"
-"""The family shown beside every model; under privacy its counts are already paid for."""
 CHUNK = 8192
 
 
@@ -37,30 +37,43 @@ class Model:
     family: GeneratorSpec
     generator: Generator
     floor: Generator
-    codec: TabularCodec
+    codec: Codec
     receipt: Receipt
 
-    def sample(self, n: int, *, seed: int = 0) -> pd.DataFrame:
-        """`n` rows; the same seed gives the same rows."""
-        return self._rows(self.generator, n, seed, "sample")
+    classes: tuple[np.ndarray, ...] = ()
+    """Per condition the shares of the classes in the training data: what a conditional model draws from where nothing is asked."""
+
+    def sample(self, n: int, *, seed: int = 0, given: Tensor | None = None) -> pd.DataFrame:
+        """`n` records; the same seed gives the same ones.
+
+        Args:
+            given: (n, conditions) int64 for a conditional model; None: classes by their shares in the training data.
+        """
+        return self._records(self.generator, n, seed, "sample", given)
 
     def sample_floor(self, n: int, *, seed: int = 0) -> pd.DataFrame:
-        """`n` rows of independent marginals."""
-        return self._rows(self.floor, n, seed, "floor")
+        """`n` records of the floor: independent columns, or a Markov chain."""
+        return self._records(self.floor, n, seed, "floor", None)
 
-    def _rows(self, generator: Generator, n: int, seed: int, name: str) -> pd.DataFrame:
+    def _records(self, generator: Generator, n: int, seed: int, name: str, given: Tensor | None) -> pd.DataFrame:
         rng = torch.Generator().manual_seed(entropy(seed, name) % 2**63)
+        draws = stream(seed, f"{name}/decode")
+        if generator.conditional and given is None:
+            given = torch.from_numpy(np.stack([draws.choice(len(shares), n, p=shares) for shares in self.classes], axis=1))
         with torch.no_grad():
-            encoded = np.concatenate([generator.sample(min(CHUNK, n - start), rng).numpy() for start in range(0, n, CHUNK)])
-        decode = self.codec.decode_tokens if generator.space == "tokens" else self.codec.decode_vector
-        return decode(encoded, stream(seed, f"{name}/decode"))
+            parts = [
+                generator.sample(min(CHUNK, n - start), rng, None if given is None else given[start : start + CHUNK])
+                for start in range(0, n, CHUNK)
+            ]
+        frame = self.codec.decode(np.concatenate([part.numpy() for part in parts]), space_of(generator, self.codec), draws)
+        return frame if given is None else pd.concat([frame, self.codec.decode_conditions(given.numpy(), draws)], axis=1)
 
     @property
     def has_likelihood(self) -> bool:
         return type(self.generator).log_likelihood is not Generator.log_likelihood
 
     def log_likelihood(self, frame: pd.DataFrame) -> np.ndarray:
-        """(rows,): log-probability of each record's tokens, in nats."""
+        """(records,): log-probability of each record in the generator's space, in nats."""
         records = encode(self.codec, frame, self.generator)
         with torch.no_grad():
             return np.concatenate([self.generator.log_likelihood(part).numpy() for part in records.split(CHUNK)])
@@ -73,28 +86,47 @@ class Model:
         return content
 
 
-def encode(codec: TabularCodec, frame: pd.DataFrame, generator: Generator) -> Tensor:
-    """The frame in the generator's space."""
-    return torch.from_numpy(codec.encode_tokens(frame) if generator.space == "tokens" else codec.encode_vector(frame))
+def space_of(generator: Generator | type[Generator], codec: Codec) -> SpaceKind:
+    """The first of the family's spaces that the codec lands in."""
+    for kind in generator.spaces:
+        if kind in codec.spaces:
+            return kind
+    name = generator.__name__ if isinstance(generator, type) else type(generator).__name__
+    raise SpecError(
+        f"the family {name} lives on {', '.join(generator.spaces)}, and {codec.schema.modality} data come as "
+        f"{', '.join(codec.spaces)}; see guardrail list generators for those that fit"
+    )
 
 
-def build(family: GeneratorSpec, codec: TabularCodec) -> Generator:
+def encode(codec: Codec, frame: pd.DataFrame, generator: Generator) -> Batch:
+    """The frame in the generator's space, with its conditions where the generator uses them."""
+    x = torch.from_numpy(codec.encode(frame, space_of(generator, codec)))
+    return Batch.of(x, torch.from_numpy(codec.encode_conditions(frame)) if generator.conditional else None)
+
+
+def build(family: GeneratorSpec, codec: Codec) -> Generator:
     """A generator with its initial weights, from torch's generator as it stands."""
     kind: type[Generator] = resolve("generators", family.name)
     options = parse(kind.Options, family.options, where=f"generator.options of {family.name}", error=SpecError)
-    return kind(codec.tokens if kind.space == "tokens" else codec.vector, options)
+    return kind(codec.spaces[space_of(kind, codec)], options)
+
+
+def floor_of(codec: Codec) -> GeneratorSpec:
+    """The family shown beside every model of this modality; under privacy its counts are already paid for."""
+    return GeneratorSpec(name=modality(codec.schema.modality).floor)
 
 
 def load(folder: Path) -> Model:
     """The model of a run folder."""
     codec_file = documents.read_json(folder / "codec.json", error=ArtifactError)
-    if not isinstance(codec_file, dict) or set(codec_file) != {"schema", "generator"}:
+    if not isinstance(codec_file, dict) or set(codec_file) != {"schema", "generator", "classes"}:
         raise ArtifactError(f"{folder / 'codec.json'}: not a codec file of guardrail; was the run folder edited?")
     family = parse(GeneratorSpec, codec_file["generator"], where="codec.json", error=ArtifactError)
-    codec = TabularCodec(parse(Schema, codec_file["schema"], where="codec.json", error=ArtifactError))
+    schema = parse(Schema, codec_file["schema"], where="codec.json", error=ArtifactError)
+    codec = modality(schema.modality).codec(schema)
     receipt = read_receipt(folder / "receipt.json")
     weights = _read_weights(folder / "weights.safetensors")
-    generator, floor = build(family, codec), build(GeneratorSpec(name=FLOOR), codec)
+    generator, floor = build(family, codec), build(floor_of(codec), codec)
     for part, prefix in ((generator, "model."), (floor, "floor.")):
         state = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
         try:
@@ -102,11 +134,11 @@ def load(folder: Path) -> Model:
         except RuntimeError as fault:
             raise ArtifactError(f"{folder / 'weights.safetensors'} does not fit the {family.name} of codec.json: {fault}") from None
         part.eval()
-    return Model(family, generator, floor, codec, receipt)
+    return Model(family, generator, floor, codec, receipt, tuple(np.array(shares, dtype=float) for shares in codec_file["classes"]))
 
 
 def codec_document(model: Model) -> dict[str, Any]:
-    return {"schema": model.codec.schema.model_dump(mode="json"), "generator": model.family.model_dump(mode="json")}
+    return {"schema": model.codec.schema.model_dump(mode="json"), "generator": model.family.model_dump(mode="json"), "classes": [shares.tolist() for shares in model.classes]}
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

@@ -18,15 +18,16 @@ import torch
 from torch import Tensor
 
 from ..vocabulary.errors import PrivacyRefused, Unsupported
+from ..vocabulary.plugins import table
 from ..vocabulary.receipt import GaussianQuery, Mechanism, PrivacyClaim, SampledGaussian
 from ..vocabulary.seeds import stream as public_stream
 from ..vocabulary.spec import PrivacySpec
 from .accounting import calibrate, epsilon_prv, epsilon_rdp, zcdp_of
-from .contract import Generator, Player, Recipe
+from .contract import Batch, Generator, Player, Recipe
 from .loop import Progress, train
 from .private_turn import FreeTurn, PrivateTurn
 from .secure import SecureStream, SeededStream, Stream, gaussian, poisson_batch
-from .strategy import Dataset, Outcome, Spending, adam, smoothed_shares
+from .strategy import Dataset, Outcome, Spending, optimizer_of, smoothed_shares
 
 COUNTS_SHARE = 0.05
 """Part of the budget (as zCDP's rho) that the one-way counts get where gradients get the rest."""
@@ -36,17 +37,30 @@ class NoisyCounts:
     """One-way counts with Gaussian noise, drawn once and then reused by whoever asks: model, floor, record count."""
 
     def __init__(self, dataset: Dataset, *, noise_multiplier: float, source: Stream) -> None:
-        deviation = noise_multiplier * one_way_sensitivity(len(dataset.sizes))
+        deviation = noise_multiplier * one_way_sensitivity(len(dataset.space.sizes))
         self._counts = tuple(
             # Whole numbers again: rounding is post-processing and leaves no low-order bits to read.
             np.rint(np.bincount(dataset.tokens[:, i], minlength=size) + deviation * gaussian(source, size).numpy())
-            for i, size in enumerate(dataset.sizes)
+            for i, size in enumerate(dataset.space.sizes)
         )
+        self._space = dataset.space
 
     def one_way(self) -> tuple[np.ndarray, ...]:
         return tuple(smoothed_shares(count) for count in self._counts)
 
-    def total(self) -> float:
+    def conditions(self) -> tuple[np.ndarray, ...]:
+        """Of a space without conditions there are none; those of others are not counted under privacy yet."""
+        if self._space.conditions:
+            raise Unsupported("private training of a family that is conditioned on a class is not available yet")
+        return ()
+
+    def ngrams(self, order: int) -> tuple[np.ndarray, np.ndarray]:
+        raise Unsupported("counts of token runs under privacy are not available yet")
+
+    def total(self, statistic: Callable[[Batch], Tensor]) -> Tensor:
+        raise Unsupported("sums of statistics under privacy are not available yet")
+
+    def records(self) -> float:
         """Every column counts every record once: weighted by their noise, the columns' sums agree on the record count."""
         weights = np.array([1 / len(count) for count in self._counts])
         sums = np.array([count.sum() for count in self._counts])
@@ -75,6 +89,12 @@ class Private:
             self._refuse_delta_of_one_unit(records)
 
     def recipe(self, generator: type[Generator]) -> Recipe:
+        if generator.private is None:
+            able = sorted(name for name, entry in table("generators").items() if "private" in entry.abilities)
+            raise Unsupported(
+                f"the family {generator.__name__} cannot be trained privately yet, and nothing was read from the records; "
+                f"families that can: {', '.join(able)}"
+            )
         return generator.private
 
     def _refuse_delta_of_one_unit(self, records: float) -> None:
@@ -93,10 +113,10 @@ class Private:
         players = generator.players()
         rate = self._sample_rate(recipe)
         steps = math.ceil(recipe.epochs / rate) if players else 0
-        plan = self.plan(len(dataset.sizes), players, recipe.clip, rate, steps)
+        plan = self.plan(len(dataset.space.sizes), players, recipe.clip, rate, steps)
         self._spending.reserve(tuple(plan))
         counts = NoisyCounts(dataset, noise_multiplier=plan[0].noise_multiplier, source=source)
-        records = self._records if self._records is not None else counts.total()
+        records = self._records if self._records is not None else counts.records()
         self._refuse_delta_of_one_unit(records)
         generator.initialise(counts)
         generator.to(device)
@@ -105,7 +125,7 @@ class Private:
             turns = [
                 self._turn(player, mechanism, recipe, batches, rate * records, source) for player, mechanism in self._charged(players, plan)
             ]
-            train(generator, turns, steps=steps, average=recipe.average, epsilon_after=self._meter(plan, steps), report=report)
+            train(generator, turns, recipe, steps=steps, epsilon_after=self._meter(plan, steps), report=report)
             for turn in turns:
                 turn.close()
         claim = self._claim(self._normalised(plan, rate * records), records)
@@ -127,7 +147,9 @@ class Private:
             return [
                 counted,
                 *(
-                    SampledGaussian(what=f"gradients of {name}", noise_multiplier=noise, sample_rate=rate, steps=steps, clip=clip)
+                    SampledGaussian(
+                        what=f"gradients of {name}", noise_multiplier=noise, sample_rate=rate, steps=steps * players[name].turns, clip=clip
+                    )
                     for name in readers
                 ),
             ]
@@ -157,9 +179,9 @@ class Private:
 
     @staticmethod
     def _turn(
-        player: Player, mechanism: SampledGaussian | None, recipe: Recipe, batches: Iterator[Tensor], normaliser: float, source: Stream
+        player: Player, mechanism: SampledGaussian | None, recipe: Recipe, batches: Iterator[Batch], normaliser: float, source: Stream
     ) -> PrivateTurn | FreeTurn:
-        optimizer = adam(player, recipe)
+        optimizer = optimizer_of(player, recipe)
         if mechanism is None:
             return FreeTurn(player, optimizer, round(normaliser))
         return PrivateTurn(
@@ -179,7 +201,7 @@ class Private:
         def so_far(step: int) -> float | None:
             if step not in shown:
                 return None
-            ran = [m.model_copy(update={"steps": step}) if isinstance(m, SampledGaussian) else m for m in plan]
+            ran = [m.model_copy(update={"steps": m.steps * step // steps}) if isinstance(m, SampledGaussian) else m for m in plan]
             return epsilon_prv(ran, self._privacy.delta)
 
         return so_far
@@ -202,7 +224,7 @@ class Private:
         )
 
 
-def _poisson(records: Tensor, rate: float, source: Stream) -> Iterator[Tensor]:
+def _poisson(records: Batch, rate: float, source: Stream) -> Iterator[Batch]:
     """Batches without end; whoever asks gets one that nobody else has."""
     while True:
-        yield records[poisson_batch(source, len(records), rate).to(records.device)]
+        yield records[poisson_batch(source, len(records), rate).to(records.x.device)]

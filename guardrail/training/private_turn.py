@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..vocabulary.errors import Unsupported
 from .bookkeeping import Notes, supports
-from .contract import Player
+from .contract import Batch, Player
 from .secure import Stream, gaussian
 
 GRID = 2.0**-20
@@ -64,7 +64,7 @@ class PrivateTurn:
         self,
         player: Player,
         optimizer: torch.optim.Optimizer,
-        batches: Iterator[Tensor],
+        batches: Iterator[Batch],
         *,
         clip: float,
         noise_multiplier: float,
@@ -93,7 +93,7 @@ class PrivateTurn:
         self.player.after_step()
         return None
 
-    def clipped_sum(self, batch: Tensor) -> list[Tensor]:
+    def clipped_sum(self, batch: Batch) -> list[Tensor]:
         """Per parameter the sum over records of min(1, clip / norm) x gradient; zeros for an empty batch."""
         before = self._state()
         sums = [torch.zeros_like(parameter) for parameter in self.optimizer.params]
@@ -112,7 +112,7 @@ class PrivateTurn:
         frozen = [parameter for parameter in self.player.parameters() if not parameter.requires_grad]
         return [(id(tensor), tensor._version) for tensor in (*self.player.buffers(), *frozen)]
 
-    def _clipped_chunk(self, chunk: Tensor) -> list[Tensor]:
+    def _clipped_chunk(self, chunk: Batch) -> list[Tensor]:
         losses, norms = self._measured(chunk)
         if not self._checked:
             self._refuse_unmeasured(losses[0], norms[0])
@@ -126,7 +126,7 @@ class PrivateTurn:
             return self._notes.weighted_sum(factors, list(self.optimizer.params))
         return self._gradients((factors * losses).sum())
 
-    def _measured(self, chunk: Tensor) -> tuple[Tensor, Tensor]:
+    def _measured(self, chunk: Batch) -> tuple[Tensor, Tensor]:
         """Losses and gradient norms, (records,) each."""
         if self._one_pass:
             with self._notes.taken(len(chunk)):
@@ -136,7 +136,7 @@ class PrivateTurn:
             return losses, self._notes.measure(losses, keep_graph=not self._checked)
         return self._measured_by_opacus(chunk)
 
-    def _measured_by_opacus(self, chunk: Tensor) -> tuple[Tensor, Tensor]:
+    def _measured_by_opacus(self, chunk: Batch) -> tuple[Tensor, Tensor]:
         """For layers of any kind; the clipped sum then takes a second pass."""
         if self._hooks is None:
             self._hooks = GradSampleHooksFastGradientClipping(self.player, loss_reduction="sum", max_grad_norm=self._clip, strict=False)
@@ -162,7 +162,7 @@ class PrivateTurn:
             )
         self._checked = True
 
-    def _losses(self, chunk: Tensor) -> Tensor:
+    def _losses(self, chunk: Batch) -> Tensor:
         losses = self.player.losses(chunk)
         if losses.shape != (len(chunk),):
             raise Unsupported(

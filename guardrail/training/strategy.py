@@ -8,10 +8,9 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
-
 from ..vocabulary.receipt import Mechanism, PrivacyClaim
-from .contract import Counts, Generator, Player, Recipe
+from ..vocabulary.spaces import TokenSpace
+from .contract import Batch, Counts, Generator, Player, Recipe
 from .loop import Progress
 
 
@@ -19,12 +18,12 @@ from .loop import Progress
 class Dataset:
     """The training part, encoded."""
 
-    records: Tensor
-    """(records, ...) in the generator's space."""
+    records: Batch
+    """In the generator's space, with their conditions."""
     tokens: np.ndarray
-    """(records, columns) int64: what counting queries read."""
-    sizes: tuple[int, ...]
-    """Tokens per column."""
+    """(records, positions) int64: what counting queries read."""
+    space: TokenSpace
+    """Whose tokens these are."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,16 @@ class Strategy(Protocol):
         ...
 
 
-def adam(player: Player, recipe: Recipe) -> torch.optim.Optimizer:
-    return torch.optim.Adam(player.parameters(), lr=recipe.learning_rate)
+def optimizer_of(player: Player, recipe: Recipe) -> torch.optim.Optimizer:
+    """Over what the player trains, at its own pace."""
+    parameters = [parameter for parameter in player.parameters() if parameter.requires_grad]
+    rate, decay = recipe.learning_rate * player.pace, recipe.weight_decay
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=recipe.betas[0], weight_decay=decay)
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=rate, alpha=recipe.betas[1], weight_decay=decay)
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=rate, betas=recipe.betas, weight_decay=decay)
 
 
 def smoothed_shares(counts: np.ndarray) -> np.ndarray:

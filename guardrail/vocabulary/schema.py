@@ -14,6 +14,8 @@ Every column says where its entry comes from: `public` (declared by somebody, wh
       grade:      {kind: ordinal, categories: [low, medium, high]}
       sex:        {kind: categorical, categories: [female, male], missing: true}
       readmitted: {kind: boolean}
+
+Other modalities (image, text, music, series) have their content beside the columns: see `content.py`.
 """
 
 from __future__ import annotations
@@ -24,9 +26,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from .content import Content, ImageContent, Modality, MusicContent, SeriesContent, Source, TextContent
 from .frozen import Frozen
-
-Source = Literal["public", "private-paid", "data"]
 
 
 def _in_utc(moment: dt.datetime) -> dt.datetime:
@@ -133,8 +134,7 @@ Column = Annotated[Numeric | Datetime | Categorical | Boolean, Field(discriminat
 
 
 class Schema(Frozen):
-    modality: Literal["tabular"] = "tabular"
-    """Other modalities join with their codecs."""
+    modality: Modality = "tabular"
     declared_by: str = ""
     """Who stands for the public entries: a published document, a person."""
     records: int | None = Field(default=None, gt=0, description="public number of units in the source data")
@@ -144,7 +144,24 @@ class Schema(Frozen):
     sensitive: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     """Columns of the source that are left out on purpose: neither modelled nor audited."""
-    columns: dict[str, Column] = Field(min_length=1)
+    image: ImageContent | None = None
+    text: TextContent | None = None
+    music: MusicContent | None = None
+    series: SeriesContent | None = None
+    """The content of a record, under the name of the modality; a table has none."""
+    columns: dict[str, Column] = {}
+    """Those of the table; in other modalities what is known of a record beside its content."""
+
+    @model_validator(mode="after")
+    def _has_its_content(self) -> Schema:
+        if self.modality == "tabular" and not self.columns:
+            raise ValueError("a table needs at least one column under columns:")
+        for name in ("image", "text", "music", "series"):
+            if (getattr(self, name) is not None) != (name == self.modality):
+                raise ValueError(f"modality: {self.modality} " + (f"needs a section {name}:" if name == self.modality else f"has no {name}:"))
+        if self.content is not None and self.content.column in self.columns:
+            raise ValueError(f"{self.content.column!r} is the content; it cannot be a column beside it")
+        return self
 
     @model_validator(mode="after")
     def _refers_to_its_columns(self) -> Schema:
@@ -157,6 +174,11 @@ class Schema(Frozen):
         if self.unit != "row" and self.unit in self.columns:
             raise ValueError(f"unit {self.unit!r} names persons and must not be among the modelled columns")
         return self
+
+    @property
+    def content(self) -> Content | None:
+        """What is public of the image, text, music or series; None for a table."""
+        return self.image or self.text or self.music or self.series
 
     def source_of(self, column: str) -> str:
         """`public (data dictionary, version 3)`: what the card prints."""

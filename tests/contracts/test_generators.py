@@ -13,11 +13,11 @@ from torch import Tensor
 
 from guardrail.data.cast import cast
 from guardrail.data.material import Material
-from guardrail.data.tabular import TabularCodec
+from guardrail.data.tabular.codec import TabularCodec
 from guardrail.registry.home import Home
-from guardrail.training.contract import Generator, Player
+from guardrail.training.contract import Batch, Generator, Player
 from guardrail.training.fit import Settings, train
-from guardrail.training.model import Model, build, codec_document, encode, load
+from guardrail.training.model import Model, build, codec_document, encode, load, space_of
 from guardrail.training.plain import ExactCounts
 from guardrail.training.private_turn import PrivateTurn
 from guardrail.training.secure import SecureStream
@@ -71,11 +71,11 @@ def player_space(name: str) -> Generator:
     return build(GeneratorSpec(name=name), CODEC)
 
 
-def initialised(name: str, frame: pd.DataFrame) -> tuple[Generator, Tensor]:
+def initialised(name: str, frame: pd.DataFrame) -> tuple[Generator, Batch]:
     torch.manual_seed(0)
     generator = build(GeneratorSpec(name=name), CODEC)
-    records, tokens = encode(CODEC, frame, generator), CODEC.encode_tokens(frame)
-    generator.initialise(ExactCounts(Dataset(records, tokens, CODEC.tokens.sizes)))
+    records, tokens = encode(CODEC, frame, generator), CODEC.encode(frame, "tokens")
+    generator.initialise(ExactCounts(Dataset(records, tokens, CODEC.tokens)))
     # Weights that start at zero would hide a mistake in their gradients.
     with torch.no_grad():
         for parameter in generator.parameters():
@@ -84,12 +84,12 @@ def initialised(name: str, frame: pd.DataFrame) -> tuple[Generator, Tensor]:
     return generator, records
 
 
-def losses(player: Player, records: Tensor) -> Tensor:
+def losses(player: Player, records: Batch) -> Tensor:
     torch.manual_seed(1)  # a latent draw belongs to a place in the batch: the same places, the same draws
     return player.losses(records)
 
 
-def players_of(name: str, frame: pd.DataFrame) -> list[tuple[Player, Tensor]]:
+def players_of(name: str, frame: pd.DataFrame) -> list[tuple[Player, Batch]]:
     generator, records = initialised(name, frame)
     return [(player, records) for player in generator.players().values() if player.sees_records]
 
@@ -112,8 +112,8 @@ def test_one_loss_per_record(name: str):
 @pytest.mark.parametrize("name", NAMES)
 def test_changing_record_0_moves_no_other_loss(name: str):
     for player, records in players_of(name, rows(12)):
-        changed = records.clone()
-        changed[0] = encode(CODEC, rows(1, seed=9), player_space(name))[0]
+        changed = Batch(records.x.clone(), records.given)
+        changed.x[0] = encode(CODEC, rows(1, seed=9), player_space(name)).x[0]
         before, after = losses(player, records), losses(player, changed)
         assert torch.equal(before[1:], after[1:]) and not torch.equal(before[0], after[0])
 
@@ -124,7 +124,7 @@ def test_clipped_sum_equals_the_loop_of_one(name: str, monkeypatch: pytest.Monke
     clip, frame = 0.5, rows(10)
     for player, records in players_of(name, frame):
         player.double()
-        records = records.double() if records.is_floating_point() else records
+        records = Batch(records.x.double() if records.x.is_floating_point() else records.x, records.given)
         torch.set_default_dtype(torch.float64)
         try:
             parameters = [p for p in player.parameters() if p.requires_grad]
@@ -150,8 +150,7 @@ def test_samples_decode_to_valid_rows_and_depend_only_on_the_seed(name: str):
 
     def drawn(seed: int) -> pd.DataFrame:
         encoded = generator.sample(50, torch.Generator().manual_seed(seed)).numpy()
-        decode = CODEC.decode_tokens if generator.space == "tokens" else CODEC.decode_vector
-        return decode(encoded, np.random.default_rng(seed))
+        return CODEC.decode(encoded, space_of(generator, CODEC), np.random.default_rng(seed))
 
     pd.testing.assert_frame_equal(drawn(3), drawn(3))
     assert not drawn(3).equals(drawn(4))
@@ -242,11 +241,11 @@ def test_log_likelihood_is_normalised_over_all_rows(name: str):
     torch.manual_seed(0)
     generator = build(GeneratorSpec(name=name), codec)
     every = torch.cartesian_prod(*[torch.arange(size) for size in codec.tokens.sizes])
-    generator.initialise(ExactCounts(Dataset(every, every.numpy(), codec.tokens.sizes)))
+    generator.initialise(ExactCounts(Dataset(Batch.of(every), every.numpy(), codec.tokens)))
     with torch.no_grad():
         for parameter in generator.players().get(name, torch.nn.Module()).parameters():
             parameter.add_(torch.randn_like(parameter))
-    assert float(generator.log_likelihood(every).exp().sum()) == pytest.approx(1.0, abs=1e-5)
+    assert float(generator.log_likelihood(Batch.of(every)).exp().sum()) == pytest.approx(1.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "marginals"])

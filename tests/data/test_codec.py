@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrail.data.cast import cast, cast_leniently
-from guardrail.data.tabular import TabularCodec
+from guardrail.data.tabular.codec import TabularCodec
 from guardrail.vocabulary.errors import DataError, SchemaError
 from guardrail.vocabulary.schema import Schema
 
@@ -64,8 +64,8 @@ def numeric_entries(draw: st.DrawFn) -> dict[str, Any]:
 def test_whatever_is_decoded_is_encoded_as_it_was_and_obeys_the_schema(entry: dict[str, Any], seed: int) -> None:
     codec = codec_of(c=entry)
     tokens = np.arange(codec.sizes[0])[:, None].repeat(3, axis=0)
-    frame = codec.decode_tokens(tokens, np.random.default_rng(seed))
-    assert np.array_equal(codec.encode_tokens(frame), tokens)
+    frame = codec.decode(tokens, "tokens", np.random.default_rng(seed))
+    assert np.array_equal(codec.encode(frame, "tokens"), tokens)
     assert cast_leniently(frame, codec.schema)[1].all()
     drawn = frame["c"].iloc[3 * (int(entry["missing"]) + len(entry["points"])) :]
     span = abs(entry["high"]) + abs(entry["low"])
@@ -80,8 +80,8 @@ def test_points_and_missing_cells_survive_exactly_in_both_spaces(entry: dict[str
     if not cells:
         return
     codec, frame = column_of(cells, **entry)
-    pd.testing.assert_frame_equal(codec.decode_tokens(codec.encode_tokens(frame), rng()), frame)
-    pd.testing.assert_frame_equal(codec.decode_vector(codec.encode_vector(frame), rng()), frame)
+    pd.testing.assert_frame_equal(codec.decode(codec.encode(frame, "tokens"), "tokens", rng()), frame)
+    pd.testing.assert_frame_equal(codec.decode(codec.encode(frame, "vector"), "vector", rng()), frame)
 
 
 @settings(max_examples=200, deadline=None)
@@ -90,7 +90,7 @@ def test_any_vector_decodes_to_a_row_that_obeys_the_schema(entry: dict[str, Any]
     codec = codec_of(c=entry)
     vectors = np.random.default_rng(seed).random((len(units), codec.vector.width))
     vectors[:, -1] = units
-    assert cast_leniently(codec.decode_vector(vectors, np.random.default_rng(seed)), codec.schema)[1].all()
+    assert cast_leniently(codec.decode(vectors, "vector", np.random.default_rng(seed)), codec.schema)[1].all()
 
 
 def slow_tokens(values: list[float | None], low: int, points: list[int]) -> list[int]:
@@ -106,8 +106,8 @@ def test_few_whole_numbers_have_a_token_each() -> None:
     cells = [5, 3, None, 60, 130, 7]
     codec, frame = column_of(cells, kind="integer", low=3, high=130, points=[60, 5], missing=True)
     assert codec.sizes == (129,)
-    assert codec.encode_tokens(frame)[:, 0].tolist() == slow_tokens(cells, 3, [5, 60])
-    pd.testing.assert_frame_equal(codec.decode_tokens(codec.encode_tokens(frame), rng()), frame)
+    assert codec.encode(frame, "tokens")[:, 0].tolist() == slow_tokens(cells, 3, [5, 60])
+    pd.testing.assert_frame_equal(codec.decode(codec.encode(frame, "tokens"), "tokens", rng()), frame)
 
 
 def test_one_whole_number_more_shares_cells() -> None:
@@ -118,14 +118,14 @@ def test_one_whole_number_more_shares_cells() -> None:
 
 def test_edges_cut_where_they_say() -> None:
     codec, frame = column_of([0, 9, 10, 99, 100], kind="integer", low=0, high=100, edges=[10, 99.5])
-    assert codec.encode_tokens(frame)[:, 0].tolist() == [0, 0, 1, 1, 2]
+    assert codec.encode(frame, "tokens")[:, 0].tolist() == [0, 0, 1, 1, 2]
     codec, frame = column_of([0, 9.9, 10, 99.4, 99.5, 100], kind="numeric", low=0, high=100, edges=[10, 99.5])
-    assert codec.encode_tokens(frame)[:, 0].tolist() == [0, 0, 1, 1, 2, 2]
+    assert codec.encode(frame, "tokens")[:, 0].tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_values_within_a_cell_are_drawn_evenly() -> None:
     codec = codec_of(c={"kind": "integer", "low": 0, "high": 999, "bins": 1, "points": [0, 500]})
-    drawn = codec.decode_tokens(np.full((50_000, 1), 2), rng())["c"].to_numpy(dtype=int)
+    drawn = codec.decode(np.full((50_000, 1), 2), "tokens", rng())["c"].to_numpy(dtype=int)
     assert set(drawn) == set(range(1000)) - {0, 500}
     counts = np.bincount(drawn, minlength=1000)[np.r_[1:500, 501:1000]]
     chi_square = ((counts - 50_000 / 998) ** 2 / (50_000 / 998)).sum()
@@ -134,12 +134,12 @@ def test_values_within_a_cell_are_drawn_evenly() -> None:
 
 def test_geometric_cells_grow_by_ratio() -> None:
     codec, frame = column_of([1, 9, 11, 99, 101, 1000], kind="numeric", low=1, high=1000, bins=3, spacing="geometric")
-    assert codec.encode_tokens(frame)[:, 0].tolist() == [0, 0, 1, 1, 2, 2]
+    assert codec.encode(frame, "tokens")[:, 0].tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_decimals_are_kept() -> None:
     codec = codec_of(c={"kind": "numeric", "low": 0.07, "high": 9999.99, "decimals": 2})
-    drawn = codec.decode_tokens(rng().integers(0, codec.sizes[0], (2000, 1)), rng())["c"].to_numpy()
+    drawn = codec.decode(rng().integers(0, codec.sizes[0], (2000, 1)), "tokens", rng())["c"].to_numpy()
     assert (np.round(drawn, 2) == drawn).all() and drawn.min() >= 0.07 and drawn.max() <= 9999.99
     assert codec_of(g={"kind": "numeric", "low": 0, "high": 4, "decimals": 1}).sizes == (41,)
 
@@ -152,11 +152,11 @@ def test_a_point_finer_than_the_decimals_is_a_contradiction() -> None:
 def test_dates_have_a_token_a_day_or_cells_and_keep_their_resolution() -> None:
     day, frame = column_of(["2024-02-28", None, "2024-03-01"], kind="datetime", low="2024-01-01", high="2024-04-01", missing=True)
     assert day.sizes == (93,)
-    pd.testing.assert_frame_equal(day.decode_tokens(day.encode_tokens(frame), rng()), frame)
+    pd.testing.assert_frame_equal(day.decode(day.encode(frame, "tokens"), "tokens", rng()), frame)
     second = codec_of(c={"kind": "datetime", "low": "1999-01-01", "high": "2024-04-01", "resolution": "second", "bins": 10})
     tokens = rng().integers(0, 10, (500, 1))
-    drawn = second.decode_tokens(tokens, rng())
-    assert np.array_equal(second.encode_tokens(drawn), tokens)
+    drawn = second.decode(tokens, "tokens", rng())
+    assert np.array_equal(second.encode(drawn, "tokens"), tokens)
     assert (drawn["c"] == drawn["c"].dt.floor("s")).all() and drawn["c"].min() >= pd.Timestamp("1999-01-01")
 
 
@@ -175,23 +175,23 @@ def test_dates_have_a_token_a_day_or_cells_and_keep_their_resolution() -> None:
 def test_degenerate_columns_go_round_in_both_spaces(entry: dict[str, Any]) -> None:
     codec = codec_of(c=entry)
     tokens = np.arange(codec.sizes[0])[:, None]
-    frame = codec.decode_tokens(tokens, rng())
-    assert np.array_equal(codec.encode_tokens(frame), tokens)
-    vectors = codec.encode_vector(frame)
+    frame = codec.decode(tokens, "tokens", rng())
+    assert np.array_equal(codec.encode(frame, "tokens"), tokens)
+    vectors = codec.encode(frame, "vector")
     assert np.isfinite(vectors).all() and codec.vector.width >= 1
-    assert cast_leniently(codec.decode_vector(vectors, rng()), codec.schema)[1].all()
+    assert cast_leniently(codec.decode(vectors, "vector", rng()), codec.schema)[1].all()
 
 
 def test_a_table_of_missing_cells_only_survives() -> None:
     codec, frame = column_of([None] * 3, kind="numeric", low=0, high=0, missing=True)
-    assert codec.decode_vector(codec.encode_vector(frame), rng())["c"].isna().all()
+    assert codec.decode(codec.encode(frame, "vector"), "vector", rng())["c"].isna().all()
 
 
 def test_no_rows_are_encoded_as_no_rows() -> None:
     codec, frame = column_of([], kind="integer", low=0, high=9)
-    assert codec.encode_tokens(frame).shape == (0, 1) and codec.encode_vector(frame).shape == (0, 1)
-    assert len(codec.decode_tokens(np.empty((0, 1), dtype=int), rng())) == 0
-    assert len(codec.decode_vector(np.empty((0, 1)), rng())) == 0
+    assert codec.encode(frame, "tokens").shape == (0, 1) and codec.encode(frame, "vector").shape == (0, 1)
+    assert len(codec.decode(np.empty((0, 1), dtype=int), "tokens", rng())) == 0
+    assert len(codec.decode(np.empty((0, 1)), "vector", rng())) == 0
 
 
 def test_blocks_lie_end_to_end_and_say_what_they_hold() -> None:
@@ -212,35 +212,35 @@ def test_blocks_lie_end_to_end_and_say_what_they_hold() -> None:
     assert codec.vector.width == 12
     raw = pd.DataFrame({"plain": [0.25, 1], "capped": [500, 250], "word": ["b", "c"], "yes": [None, True]})
     expected = [[0.25, 0, 0, 1, 0, 0.5, 0, 1, 0, 1, 0, 0], [1, 0, 0, 0, 1, 0.5, 0, 0, 1, 0, 0, 1]]
-    assert codec.encode_vector(cast(raw, codec.schema)).tolist() == expected
+    assert codec.encode(cast(raw, codec.schema), "vector").tolist() == expected
 
 
 def test_choices_are_sampled_in_proportion_to_their_weights() -> None:
     codec = codec_of(c={"kind": "categorical", "categories": ["a", "b", "c"]})
     weights = np.tile([0.5, 0.0, 1.5], (20_000, 1))
-    shares = codec.decode_vector(weights, rng())["c"].value_counts(normalize=True)
+    shares = codec.decode(weights, "vector", rng())["c"].value_counts(normalize=True)
     assert shares["b"] == 0 and abs(shares["c"] - 0.75) < 0.02
-    none = codec.decode_vector(np.zeros((20_000, 3)), rng())["c"].value_counts(normalize=True)
+    none = codec.decode(np.zeros((20_000, 3)), "vector", rng())["c"].value_counts(normalize=True)
     assert abs(none["a"] - 1 / 3) < 0.02
 
 
 def test_a_diverged_generator_is_named() -> None:
     with pytest.raises(DataError, match="diverged"):
-        codec_of(c={"kind": "boolean"}).decode_vector(np.array([[np.nan, 1]]), rng())
+        codec_of(c={"kind": "boolean"}).decode(np.array([[np.nan, 1]]), "vector", rng())
 
 
 def test_misuse_is_refused() -> None:
     codec, frame = column_of([1], kind="integer", low=0, high=9)
     with pytest.raises(DataError, match="cast the table first"):
-        codec.encode_tokens(pd.DataFrame({"c": [1.0]}))
+        codec.encode(pd.DataFrame({"c": [1.0]}), "tokens")
     with pytest.raises(DataError, match="lacks column 'c'"):
-        codec.encode_tokens(frame.rename(columns={"c": "d"}))
+        codec.encode(frame.rename(columns={"c": "d"}), "tokens")
     with pytest.raises(DataError, match="tokens go from 0 to 9"):
-        codec.decode_tokens(np.array([[10]]), rng())
+        codec.decode(np.array([[10]]), "tokens", rng())
     with pytest.raises(DataError, match="expected"):
-        codec.decode_tokens(np.array([[1, 1]]), rng())
+        codec.decode(np.array([[1, 1]]), "tokens", rng())
     with pytest.raises(DataError, match="missing cells"):
-        codec.encode_tokens(pd.DataFrame({"c": pd.array([None], dtype="Int64")}))
+        codec.encode(pd.DataFrame({"c": pd.array([None], dtype="Int64")}), "tokens")
 
 
 def test_a_column_of_names_is_refused_as_a_vocabulary() -> None:
@@ -252,6 +252,6 @@ def test_the_codec_is_the_schemas_alone() -> None:
     """Two codecs of one schema agree, whatever tables passed through them before."""
     entry = {"kind": "numeric", "low": 0, "high": 10}
     used, frame = column_of([1, 2, 9], **entry)
-    used.encode_vector(frame)
+    used.encode(frame, "vector")
     fresh = codec_of(c=entry)
-    assert np.array_equal(used.encode_tokens(frame), fresh.encode_tokens(frame)) and used.sizes == fresh.sizes
+    assert np.array_equal(used.encode(frame, "tokens"), fresh.encode(frame, "tokens")) and used.sizes == fresh.sizes

@@ -8,7 +8,7 @@ import pytest
 
 from guardrail.data.cast import cast, cast_leniently
 from guardrail.data.draft import draft_schema, refine
-from guardrail.data.tabular import TabularCodec
+from guardrail.data.tabular.codec import TabularCodec
 from guardrail.vocabulary.errors import DataError, SchemaError
 from guardrail.vocabulary.schema import Categorical, Datetime, Numeric, Schema
 
@@ -58,8 +58,8 @@ def test_a_drafted_schema_fits_the_table_it_was_drafted_from() -> None:
     assert cast_leniently(visits(), schema)[1].all()
     codec = TabularCodec(schema)
     frame = cast(visits(), schema)
-    tokens = codec.encode_tokens(frame)
-    assert np.array_equal(codec.encode_tokens(codec.decode_tokens(tokens, np.random.default_rng(0))), tokens)
+    tokens = codec.encode(frame, "tokens")
+    assert np.array_equal(codec.encode(codec.decode(tokens, "tokens", np.random.default_rng(0)), "tokens"), tokens)
 
 
 def test_missing_columns_are_named_with_the_nearest() -> None:
@@ -111,7 +111,7 @@ def test_refining_gives_heavy_values_a_point_and_the_rest_quantile_cells() -> No
     values = np.concatenate([np.zeros(500), np.random.default_rng(1).exponential(50, 500).clip(0.001, 999)])
     schema, column, frame = refined(values)
     assert column.points == (0.0,) and column.edges is not None and len(column.edges) == 31 and column.source == "data"
-    tokens = TabularCodec(schema).encode_tokens(frame)[:, 0]
+    tokens = TabularCodec(schema).encode(frame, "tokens")[:, 0]
     assert np.bincount(tokens)[0] == 500 and np.ptp(np.bincount(tokens)[1:]) <= 2
 
 
@@ -129,5 +129,5 @@ def test_refining_leaves_declared_edges_and_columns_with_a_token_per_value() -> 
 def test_a_refined_column_still_goes_round() -> None:
     schema, _, frame = refined(np.round(np.random.default_rng(1).lognormal(3, 1, 500).clip(0, 1000)), kind="integer")
     codec = TabularCodec(schema)
-    tokens = codec.encode_tokens(frame)
-    assert np.array_equal(codec.encode_tokens(codec.decode_tokens(tokens, np.random.default_rng(0))), tokens)
+    tokens = codec.encode(frame, "tokens")
+    assert np.array_equal(codec.encode(codec.decode(tokens, "tokens", np.random.default_rng(0)), "tokens"), tokens)

@@ -116,7 +116,7 @@ def test_a_json_schema_of_a_run_folder_is_read_too(tmp_path: Path) -> None:
         ('columns: {"\\u00e9": {kind: boolean}, "e\\u0301": {kind: boolean}}', "two Unicode spellings"),
         ("columns: {a: {kind: boolean}}\ntarget: b", "not among the columns"),
         ("columns: {a: {kind: boolean}}\nunit: a", "names persons"),
-        ("columns: {}", "at least 1"),
+        ("columns: {}", "at least one"),
         ("- a", "not a schema"),
         ("columns: [a]", "not a schema"),
         ("a: &x [1]\ncolumns: *x", "aliases"),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from guardrail.training.bookkeeping import supports
-from guardrail.training.contract import Generator, Player, Recipe
+from guardrail.training.contract import Batch, Generator, Player, Recipe
 from guardrail.training.layers import MaskedLinear
 from guardrail.training.private import NoisyCounts, Private, _poisson
 from guardrail.training.private_turn import PrivateTurn, refuse_mixing_layers
@@ -20,6 +20,7 @@ from guardrail.training.secure import SecureStream, SeededStream
 from guardrail.training.strategy import Dataset, Outcome
 from guardrail.vocabulary.errors import PrivacyRefused, Unsupported
 from guardrail.vocabulary.receipt import GaussianQuery, Mechanism, SampledGaussian
+from guardrail.vocabulary.spaces import TokenSpace
 from guardrail.vocabulary.spec import PrivacySpec
 
 CLIP = 0.3
@@ -33,8 +34,8 @@ class Regression(Player):
         mask = torch.tril(torch.ones(5, 4), diagonal=-1)
         self.layers = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), MaskedLinear(mask), nn.Tanh(), nn.Linear(5, 1, bias=False))
 
-    def losses(self, batch: Tensor) -> Tensor:
-        return (self.layers(batch[:, :4]).squeeze(1) - batch[:, 4]).square()
+    def losses(self, batch: Batch) -> Tensor:
+        return (self.layers(batch.x[:, :4]).squeeze(1) - batch.x[:, 4]).square()
 
 
 class WithFreeLoss(Regression):
@@ -46,7 +47,7 @@ class WithFreeLoss(Regression):
 
 
 class ColumnLoss(Regression):
-    def losses(self, batch: Tensor) -> Tensor:
+    def losses(self, batch: Batch) -> Tensor:
         return super().losses(batch)[:, None]
 
 
@@ -55,13 +56,13 @@ class Normalised(Player):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
 
-    def losses(self, batch: Tensor) -> Tensor:
-        return self.layers(batch).sum(1)
+    def losses(self, batch: Batch) -> Tensor:
+        return self.layers(batch.x).sum(1)
 
 
 def turn_for(player: Player, batch: Tensor | None = None, *, noise: float = 1.0, normaliser: float = 16.0, lr: float = 1.0) -> PrivateTurn:
     """A turn that gets the same batch every time; the empty one where none is given."""
-    batches = itertools.repeat(torch.zeros(0, 5) if batch is None else batch)
+    batches = itertools.repeat(Batch.of(torch.zeros(0, 5) if batch is None else batch))
     optimizer = torch.optim.SGD(player.parameters(), lr=lr)
     return PrivateTurn(player, optimizer, batches, clip=CLIP, noise_multiplier=noise, normaliser=normaliser, source=SecureStream())
 
@@ -70,7 +71,7 @@ def loop_of_one(player: Player, batch: Tensor) -> list[Tensor]:
     """The slow truth: every record's own gradient, clipped by its own norm, summed."""
     sums = [torch.zeros_like(p) for p in player.parameters()]
     for record in batch:
-        gradients = torch.autograd.grad(player.losses(record[None]).sum(), list(player.parameters()))
+        gradients = torch.autograd.grad(player.losses(Batch.of(record[None])).sum(), list(player.parameters()))
         norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
         for total, gradient in zip(sums, gradients, strict=True):
             total += gradient * min(1.0, CLIP / (norm + 1e-6))
@@ -91,8 +92,8 @@ class Convolution(Player):
         super().__init__()
         self.layers = nn.Sequential(nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 3, 2), nn.GroupNorm(1, 3), nn.Flatten(), nn.Linear(12, 1))
 
-    def losses(self, batch: Tensor) -> Tensor:
-        return self.layers(batch).squeeze(1).square()
+    def losses(self, batch: Batch) -> Tensor:
+        return self.layers(batch.x).squeeze(1).square()
 
 
 class Sequence(Player):
@@ -102,8 +103,8 @@ class Sequence(Player):
         super().__init__()
         self.layer = nn.Linear(1, 3)
 
-    def losses(self, batch: Tensor) -> Tensor:
-        return self.layer(batch[:, :, None]).tanh().sum((1, 2)).square()
+    def losses(self, batch: Batch) -> Tensor:
+        return self.layer(batch.x[:, :, None]).tanh().sum((1, 2)).square()
 
 
 @pytest.mark.parametrize("kind", [Regression, Convolution, Sequence])
@@ -111,7 +112,7 @@ def test_clipped_sum_equals_the_loop_of_one(kind: type[Player], doubles: None):
     torch.manual_seed(0)
     player, batch = kind(), 3 * torch.randn(40, 5)
     expected = loop_of_one(player, batch)
-    for fast, slow in zip(turn_for(player).clipped_sum(batch), expected, strict=True):
+    for fast, slow in zip(turn_for(player).clipped_sum(Batch.of(batch)), expected, strict=True):
         assert torch.allclose(fast, slow, atol=1e-12, rtol=1e-10)
 
 
@@ -119,10 +120,10 @@ def test_one_pass_and_two_passes_agree(doubles: None):
     torch.manual_seed(0)
     player, batch = Regression(), torch.randn(30, 5)
     turn = turn_for(player)
-    one = turn.clipped_sum(batch)
+    one = turn.clipped_sum(Batch.of(batch))
     assert turn._one_pass
     turn._one_pass = False
-    for a, b in zip(one, turn.clipped_sum(batch), strict=True):
+    for a, b in zip(one, turn.clipped_sum(Batch.of(batch)), strict=True):
         assert torch.allclose(a, b, atol=1e-12)
 
 
@@ -139,9 +140,9 @@ def test_clipped_sum_does_not_depend_on_the_physical_batch(doubles: None, monkey
     torch.manual_seed(0)
     player, batch = Regression(), torch.randn(40, 5)
     turn = turn_for(player)
-    whole = turn.clipped_sum(batch)
+    whole = turn.clipped_sum(Batch.of(batch))
     monkeypatch.setattr("guardrail.training.private_turn.PHYSICAL_BATCH", 7)
-    for one, other in zip(whole, turn.clipped_sum(batch), strict=True):
+    for one, other in zip(whole, turn.clipped_sum(Batch.of(batch)), strict=True):
         assert torch.allclose(one, other, atol=1e-12)
 
 
@@ -151,7 +152,7 @@ def test_adding_a_record_moves_the_sum_by_at_most_the_clip(doubles: None):
     turn, batch = turn_for(player), torch.randn(20, 5)
     for scale in (1.0, 1e3, 1e6):
         outlier = scale * torch.randn(1, 5)
-        before, after = turn.clipped_sum(batch), turn.clipped_sum(torch.cat([batch, outlier]))
+        before, after = turn.clipped_sum(Batch.of(batch)), turn.clipped_sum(Batch.of(torch.cat([batch, outlier])))
         moved = math.sqrt(sum(float((a - b).square().sum()) for a, b in zip(after, before, strict=True)))
         assert moved <= CLIP * (1 + 1e-9)
 
@@ -180,10 +181,10 @@ def test_without_noise_to_speak_of_the_step_goes_down_the_gradient():
     torch.manual_seed(3)
     player, batch = Regression(), torch.randn(64, 5)
     turn = turn_for(player, batch, noise=1e-9, normaliser=64.0, lr=0.2)
-    before = player.losses(batch).mean().item()
+    before = player.losses(Batch.of(batch)).mean().item()
     for _ in range(20):
         turn.step()
-    assert player.losses(batch).mean().item() < before
+    assert player.losses(Batch.of(batch)).mean().item() < before
 
 
 def test_a_loss_of_the_wrong_shape_is_refused_before_it_can_broadcast():
@@ -209,8 +210,8 @@ class Remembering(Regression):
         super().__init__()
         self.register_buffer("mean", torch.zeros(5))
 
-    def losses(self, batch: Tensor) -> Tensor:
-        self.mean.mul_(0.5).add_(0.5 * batch.mean(0))
+    def losses(self, batch: Batch) -> Tensor:
+        self.mean.mul_(0.5).add_(0.5 * batch.x.mean(0))
         return super().losses(batch)
 
 
@@ -221,9 +222,9 @@ class Tied(Player):
         super().__init__()
         self.embedding = nn.Embedding(4, 6)
 
-    def losses(self, batch: Tensor) -> Tensor:
-        logits = nn.functional.linear(self.embedding(batch[:, 0].long() % 4), self.embedding.weight)
-        return nn.functional.cross_entropy(logits, batch[:, 1].long() % 4, reduction="none")
+    def losses(self, batch: Batch) -> Tensor:
+        logits = nn.functional.linear(self.embedding(batch.x[:, 0].long() % 4), self.embedding.weight)
+        return nn.functional.cross_entropy(logits, batch.x[:, 1].long() % 4, reduction="none")
 
 
 def test_batch_norm_without_weights_is_refused():
@@ -261,16 +262,16 @@ def test_a_record_without_a_finite_gradient_contributes_nothing_and_poisons_nobo
     broken[4, 4] = torch.nan
     turn = turn_for(player)
     with pytest.warns(RuntimeWarning, match="not finite"):
-        found = turn.clipped_sum(broken)
-    expected = turn.clipped_sum(torch.cat([batch[:4], batch[5:]]))
+        found = turn.clipped_sum(Batch.of(broken))
+    expected = turn.clipped_sum(Batch.of(torch.cat([batch[:4], batch[5:]])))
     assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(found, expected, strict=True))
 
 
 class SquareRoot(Regression):
     """The square root has a finite value and an infinite slope at 0."""
 
-    def losses(self, batch: Tensor) -> Tensor:
-        return (self.layers(batch[:, :4]).squeeze(1) * batch[:, 4]).abs().sqrt()
+    def losses(self, batch: Batch) -> Tensor:
+        return (self.layers(batch.x[:, :4]).squeeze(1) * batch.x[:, 4]).abs().sqrt()
 
 
 @pytest.mark.parametrize("one_pass", [True, False])
@@ -281,8 +282,8 @@ def test_a_record_with_an_infinite_gradient_contributes_nothing_and_poisons_nobo
     turn = turn_for(player)
     turn._one_pass = one_pass
     with pytest.warns(RuntimeWarning, match="not finite"):
-        found = turn.clipped_sum(batch)
-    expected = turn.clipped_sum(torch.cat([batch[:3], batch[4:]]))
+        found = turn.clipped_sum(Batch.of(batch))
+    expected = turn.clipped_sum(Batch.of(torch.cat([batch[:3], batch[4:]])))
     assert all(g.isfinite().all() for g in found)
     assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(found, expected, strict=True))
 
@@ -297,9 +298,13 @@ def test_the_free_part_of_a_loss_is_neither_clipped_nor_told_the_secret_batch_si
     assert torch.allclose(before - player.layers[0].bias, torch.full((4,), 7.0), atol=1e-6)
 
 
+def counted(records: Tensor, tokens: np.ndarray, sizes: tuple[int, ...]) -> Dataset:
+    return Dataset(Batch.of(records), tokens, TokenSpace(tuple(f"column {i}" for i in range(len(sizes))), sizes))
+
+
 def test_noisy_counts_have_the_noise_of_their_sensitivity():
     tokens = np.stack([np.arange(3000) % 100, np.arange(3000) % 60, np.arange(3000) % 50, np.arange(3000) % 40], axis=1)
-    dataset = Dataset(torch.from_numpy(tokens), tokens, (100, 60, 50, 40))
+    dataset = counted(torch.from_numpy(tokens), tokens, (100, 60, 50, 40))
     errors = []
     for _ in range(60):
         noisy = NoisyCounts(dataset, noise_multiplier=5.0, source=SecureStream())
@@ -309,9 +314,9 @@ def test_noisy_counts_have_the_noise_of_their_sensitivity():
 
 def test_noisy_counts_are_drawn_once():
     tokens = np.zeros((100, 1), dtype=np.int64)
-    noisy = NoisyCounts(Dataset(torch.from_numpy(tokens), tokens, (5,)), noise_multiplier=3.0, source=SecureStream())
+    noisy = NoisyCounts(counted(torch.from_numpy(tokens), tokens, (5,)), noise_multiplier=3.0, source=SecureStream())
     assert all(np.array_equal(a, b) for a, b in zip(noisy.one_way(), noisy.one_way(), strict=True))
-    assert noisy.total() == noisy.total()
+    assert noisy.records() == noisy.records()
 
 
 class Bookkeeping:
@@ -325,7 +330,7 @@ class Bookkeeping:
 
 
 class Tiny(Generator, Regression):
-    space = "vector"
+    spaces = ("vector",)
     plain = private = Recipe(epochs=2, sample_rate=0.25, learning_rate=0.01, clip=CLIP)
 
     def __init__(self) -> None:
@@ -334,7 +339,7 @@ class Tiny(Generator, Regression):
     def players(self) -> dict[str, Player]:
         return {"tiny": self}
 
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+    def sample(self, n: int, rng: torch.Generator, given: Tensor | None = None) -> Tensor:
         raise NotImplementedError
 
 
@@ -346,7 +351,7 @@ def strategy(spending: Bookkeeping, *, records: int | None = None, **privacy: ob
 @cache
 def dataset(rows: int = 400) -> Dataset:
     rng = np.random.default_rng(0)
-    return Dataset(torch.from_numpy(rng.normal(size=(rows, 5)).astype(np.float32)), rng.integers(0, 3, (rows, 2)), (3, 3))
+    return counted(torch.from_numpy(rng.normal(size=(rows, 5)).astype(np.float32)), rng.integers(0, 3, (rows, 2)), (3, 3))
 
 
 def fitted(spending: Bookkeeping, data: Dataset, recipe: Recipe = Tiny.private, **settings: object):
@@ -406,9 +411,9 @@ def test_delta_is_held_against_a_measured_count_as_well():
 
 def test_two_players_never_share_a_batch():
     """The accountant composes independent batches."""
-    batches = _poisson(torch.arange(2000), 0.5, SecureStream())
+    batches = _poisson(Batch.of(torch.arange(2000)), 0.5, SecureStream())
     first, second = next(batches), next(batches)
-    both = np.intersect1d(first.numpy(), second.numpy()).size
+    both = np.intersect1d(first.x.numpy(), second.x.numpy()).size
     assert abs(both - 500) < 120
 
 
@@ -417,7 +422,7 @@ def test_a_refused_reservation_leaves_the_records_unread():
         def reserve(self, mechanisms: tuple[Mechanism, ...]) -> None:
             raise PermissionError("no budget")
 
-    unread = Dataset(torch.zeros(1, 5), np.full((10, 2), 99), (3, 3))  # tokens beyond their sizes: counting them would raise
+    unread = counted(torch.zeros(1, 5), np.full((10, 2), 99), (3, 3))  # tokens beyond their sizes: counting them would raise
     with pytest.raises(PermissionError):
         fitted(Refusing(), unread)
 

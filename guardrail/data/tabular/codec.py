@@ -6,15 +6,17 @@ and, for numbers and times, their place between the bounds as one number in [0, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from ..vocabulary.errors import DataError
-from ..vocabulary.schema import Schema
-from ..vocabulary.spaces import Block, TokenSpace, VectorSpace
-from .coders import Coder, LineCoder, coder_of
+from ...vocabulary.errors import DataError
+from ...vocabulary.schema import Schema
+from ...vocabulary.spaces import Block, Space, SpaceKind, TokenSpace, VectorSpace
+from ..codec import Codec, finite
+from ..coders import Coder, LineCoder, coder_of
 
 NEUTRAL = 0.5
 """Where a number stands when the choice beside it is not 'some other number'."""
@@ -29,26 +31,37 @@ class _Place:
     real: Block | None
 
 
-class TabularCodec:
+class TabularCodec(Codec):
     """
     >>> from guardrail.vocabulary.schema import Schema
     >>> codec = TabularCodec(Schema.model_validate({"columns": {"n": {"kind": "integer", "low": 1, "high": 3, "missing": True}}}))
     >>> codec.tokens.sizes
     (4,)
-    >>> codec.encode_tokens(pd.DataFrame({"n": pd.array([3, None, 1], dtype="Int64")})).tolist()
+    >>> codec.encode(pd.DataFrame({"n": pd.array([3, None, 1], dtype="Int64")}), "tokens").tolist()
     [[3], [0], [1]]
     """
 
     def __init__(self, schema: Schema) -> None:
-        self.schema = schema
+        super().__init__(schema)
         self._coders = {name: coder_of(name, entry) for name, entry in schema.columns.items()}
         self.names = tuple(self._coders)
         self.sizes = tuple(coder.size for coder in self._coders.values())
-        self.tokens = TokenSpace(self.names, self.sizes)
         self._places = _laid_out(self._coders)
         self.vector = VectorSpace(tuple(block for place in self._places for block in (place.choice, place.real) if block))
+        self._spaces: dict[SpaceKind, Space] = {"tokens": TokenSpace(self.names, self.sizes), "vector": self.vector}
 
-    def encode_tokens(self, frame: pd.DataFrame) -> np.ndarray:
+    @property
+    def spaces(self) -> Mapping[SpaceKind, Space]:
+        return self._spaces
+
+    def encode(self, frame: pd.DataFrame, kind: SpaceKind) -> np.ndarray:
+        """`tokens`: (rows, columns) int64; `vector`: (rows, width) float32."""
+        return self._encode_tokens(frame) if kind == "tokens" else self._encode_vector(frame)
+
+    def decode(self, records: np.ndarray, kind: SpaceKind, rng: np.random.Generator) -> pd.DataFrame:
+        return self._decode_tokens(records, rng) if kind == "tokens" else self._decode_vector(records, rng)
+
+    def _encode_tokens(self, frame: pd.DataFrame) -> np.ndarray:
         """(rows, columns) int64."""
         self._check(frame)
         tokens = np.empty((len(frame), len(self.names)), dtype=np.int64)
@@ -56,14 +69,14 @@ class TabularCodec:
             tokens[:, position] = coder.encode(frame[name])
         return tokens
 
-    def decode_tokens(self, tokens: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
+    def _decode_tokens(self, tokens: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
         """A cast table; a number is drawn evenly among those that share its token."""
         if tokens.ndim != 2 or tokens.shape[1] != len(self.names):
             raise DataError(f"tokens of shape {tokens.shape}; expected (rows, {len(self.names)})")
         columns = {name: coder.decode(tokens[:, i], rng) for i, (name, coder) in enumerate(self._coders.items())}
         return pd.DataFrame(columns, columns=pd.Index(self.names, dtype=object))
 
-    def encode_vector(self, frame: pd.DataFrame) -> np.ndarray:
+    def _encode_vector(self, frame: pd.DataFrame) -> np.ndarray:
         """(rows, width) float32."""
         self._check(frame)
         vectors = np.zeros((len(frame), self.vector.width), dtype=np.float32)
@@ -71,12 +84,11 @@ class TabularCodec:
             _write(place, frame[place.coder.name], vectors)
         return vectors
 
-    def decode_vector(self, vectors: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
+    def _decode_vector(self, vectors: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
         """A cast table from probabilities (or one-hots) in the choices and numbers in [0, 1] in the reals."""
         if vectors.ndim != 2 or vectors.shape[1] != self.vector.width:
             raise DataError(f"vectors of shape {vectors.shape}; expected (rows, {self.vector.width})")
-        if not np.isfinite(vectors).all():
-            raise DataError("the generator gave NaN or infinite values; its training diverged (lower the learning rate)")
+        vectors = finite(vectors)
         columns = {place.coder.name: _read(place, vectors, rng) for place in self._places}
         return pd.DataFrame(columns, columns=pd.Index(self.names, dtype=object))
 
