@@ -5,17 +5,22 @@ if __name__ == "audits":
 
 from guardrail.vocabulary.plugins import Entry
 
+CONTENT = ("image", "text", "music", "series")
+EVERY = ("tabular", *CONTENT)
+
 TABLE: dict[str, Entry] = {
     "marginals": Entry(".quality.marginals:Marginals", "one column at a time against train"),
     "pairs": Entry(".quality.pairs:Pairs", "two columns at a time against train"),
     "validity": Entry(".quality.validity:Validity", "rows that obey the schema"),
     "detection": Entry(".quality.detection:Detection", "a classifier that tells synthetic from real"),
     "utility": Entry(".quality.utility:Utility", "train on synthetic, test on real"),
+    "likelihood": Entry(".quality.likelihood:Likelihood", "how well the model predicts held-out records", modalities=EVERY),
+    "adherence": Entry(".quality.adherence:Adherence", "samples asked for a class look like that class", modalities=CONTENT),
     "parity": Entry(".fairness.parity:Parity", "group fairness of the downstream model"),
     "representation": Entry(".bias.representation:Representation", "who is missing from the synthetic data"),
-    "accounting": Entry(".privacy.accounting:Accounting", "the epsilon and delta of the receipt"),
+    "accounting": Entry(".privacy.accounting:Accounting", "the epsilon and delta of the receipt", modalities=EVERY),
     "copies": Entry(".privacy.copies:Copies", "training rows that reappear cell by cell"),
     "nearest": Entry(".privacy.nearest:Nearest", "closer to training rows than to unseen rows?"),
     "membership": Entry(".privacy.membership:Membership", "membership inference attacks"),
-    "manifests": Entry(".provenance.manifests:Manifests", "signed manifests of the sample files"),
+    "manifests": Entry(".provenance.manifests:Manifests", "signed manifests of the sample files", modalities=EVERY),
 }

@@ -13,10 +13,10 @@ from ..vocabulary.errors import DataError, SpecError, nearest
 from ..vocabulary.frozen import parse
 from ..vocabulary.schema import Schema
 from ..vocabulary.spec import DataSpec
-from .cast import cast_rows
-from .draft import draft_schema, refine
+from .draft import refine
 from .fingerprint import fingerprint
-from .schema_file import load_schema, refuse_missing_schema, require_public
+from .modality import Modality, modality
+from .schema_file import load_schema, require_public
 from .sources import open_source
 from .split import held_out, speaks_for_its_unit
 
@@ -30,40 +30,48 @@ class Material:
     holdout: pd.DataFrame | None
     fingerprint: str
     """Keyed, of the source before splitting."""
+    skipped: int = 0
+    """Files or lines of the source that could not be read and were left out (`on_error: skip`)."""
 
 
 def gather(data: DataSpec, *, base: Path, private: bool, seed: int, home: Home) -> Material:
     """The material of a spec; relative paths are relative to `base`."""
-    source = open_source(data.source, base)
-    schema = load_schema(base / data.schema_) if data.schema_ else source.schema
-    return prepare(source.frame, schema, data, private=private, seed=seed, home=home)
+    schema = load_schema(base / data.schema_) if data.schema_ else None
+    source = open_source(data.source, base, schema=schema, on_error=data.on_error)
+    return prepare(source.frame, schema or source.schema, data, private=private, seed=seed, home=home, kind=source.modality)
 
 
-def prepare(frame: pd.DataFrame, schema: Schema | None, data: DataSpec, *, private: bool, seed: int, home: Home) -> Material:
-    """The same from a frame. Under privacy nothing of the schema may come from the records."""
+def prepare(
+    frame: pd.DataFrame, schema: Schema | None, data: DataSpec, *, private: bool, seed: int, home: Home, kind: Modality | None = None
+) -> Material:
+    """The same from a frame (of a table, unless `kind` says otherwise). Under privacy nothing of the schema may come from the records."""
+    kind = kind or modality(schema.modality if schema else "tabular")
     if private and schema is None:
-        refuse_missing_schema(frame, unit=data.unit or "row")
-    schema = settle(frame, schema, data)
+        require_public(kind.draft(frame, target=None, sensitive=(), unit=data.unit or "row"))
+    schema = settle(frame, schema, data, kind)
     if private:
         require_public(schema)
     identity = fingerprint(frame, home.key())
     if schema.unit != "row" and schema.unit not in frame:
         raise DataError(f"the unit of privacy {schema.unit!r} is not a column of the data: there are {', '.join(map(str, frame.columns))}")
     # Cast before the parts are taken, so that a fault is named by its row in the source; who goes where is told by the raw rows.
-    records, kept = cast_rows(frame, schema, on_error=data.on_error, where=data.source)
+    records, kept = kind.cast(frame, schema, on_error=data.on_error, where=data.source)
     counted = speaks_for_its_unit(frame, schema.unit, seed) if private and schema.unit != "row" else np.ones(len(frame), dtype=bool)
     held = held_out(frame, unit=schema.unit, holdout=data.holdout, seed=seed)
-    train, holdout = (records[(counted & part)[kept]].reset_index(drop=True) for part in (~held, held))
+    train, holdout = (
+        kind.pieces(records[(counted & part)[kept]].reset_index(drop=True), schema, first_only=private) for part in (~held, held)
+    )
     if train.empty:
-        raise DataError(f"{data.source}: no rows to train on; the table needs at least a few hundred")
-    return Material(schema if private else refine(schema, train), train, None if holdout.empty else holdout, identity)
+        raise DataError(f"{data.source}: no rows to train on; a few hundred are the least that makes sense")
+    settled = schema if private or schema.modality != "tabular" else refine(schema, train)
+    return Material(settled, train, None if holdout.empty else holdout, identity, skipped=int(frame.attrs.get("skipped", 0)))
 
 
-def settle(frame: pd.DataFrame, schema: Schema | None, data: DataSpec) -> Schema:
+def settle(frame: pd.DataFrame, schema: Schema | None, data: DataSpec, kind: Modality) -> Schema:
     """The schema with the spec's own words about target, sensitive columns and unit; drafted from the data where there is none."""
     said = {"target": data.target, "sensitive": data.sensitive, "unit": data.unit}
     if schema is None:
-        return draft_schema(frame, target=data.target, sensitive=data.sensitive or (), unit=data.unit or "row")
+        return kind.draft(frame, target=data.target, sensitive=tuple(data.sensitive or ()), unit=data.unit or "row")
     for role, names in (("target", [data.target] if data.target else []), ("sensitive", data.sensitive or ())):
         for name in names:
             if name not in schema.columns:

@@ -75,11 +75,11 @@ def modality(name: Name) -> Modality:
 
 def modality_of(path: Path) -> Modality:
     """The modality whose file or folder this is; a DataError that lists what can be read where it is none's."""
-    every = [modality(name) for name in MODALITIES]
-    for candidate in every:
-        if candidate.reads(path):
-            return candidate
-    suffixes = ", ".join(sorted({suffix for one in every for suffix in one.suffixes}))
-    raise DataError(f"{repr(str(path))[1:-1]}: not data that this reads; it reads {suffixes}, and folders of images or MIDI files")
-
-
+    for name in MODALITIES:
+        if modality(name).reads(path):
+            return modality(name)
+    where = repr(str(path))[1:-1]
+    if not path.exists():
+        raise DataError(f"{where}: no such file or folder")
+    suffixes = ", ".join(sorted({suffix for name in MODALITIES for suffix in modality(name).suffixes}))
+    raise DataError(f"{where}: not data that this reads; it reads {suffixes}, and folders of images or MIDI files")

@@ -19,6 +19,7 @@ from ..vocabulary.errors import ArtifactError, UnknownName, nearest
 from ..vocabulary.frozen import Frozen, parse
 from ..vocabulary.receipt import Receipt
 from ..vocabulary.report import Report
+from ..vocabulary.schema import Schema
 from ..vocabulary.spec import Spec
 from .artifacts import Artifacts, Kind
 from .database import ArtifactRow, Database, RunArtifactRow, RunRow
@@ -117,12 +118,15 @@ def read_folder(folder: Path) -> RunRecord:
     report_text = text_inside(folder, "report/report.json")
     report = parse(Report, _json(report_text, "report.json"), where="report.json", error=ArtifactError) if report_text else None
     claim = receipt.privacy if receipt.privacy and receipt.privacy.valid else None
+    schema_text = text_inside(folder, "schema.json")
+    schema = parse(Schema, _json(schema_text, "schema.json"), where="schema.json", error=ArtifactError) if schema_text else None
     return RunRecord(
         id=re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).lstrip("._-")[:120] or "run",
         name=spec.name,
         created=receipt.started,
         path=str(folder),
         family=receipt.generator,
+        modality=schema.modality if schema else "tabular",
         spec_sha=sha256_of(read_inside(folder, "spec.yaml") or b""),
         receipt_sha=sha256_of(read_inside(folder, "receipt.json") or b""),
         epsilon=claim.epsilon if claim else None,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..data.cast import cast_leniently
 from ..data.material import Material, gather
-from ..data.tables import read_table
+from ..data.modality import modality
+from ..data.samples import samples_of
 from ..marks.verify import states
 from ..registry.home import Home
 from ..registry.runs import Registry
-from ..training.model import Model, load
+from ..training.model import Model, load, space_of
 from ..vocabulary.errors import ArtifactError
 from ..vocabulary.evidence import Evidence
 from ..vocabulary.report import Subject
-from .folder import RunFolder
+from .folder import RunFolder, sample_files
 
 
 def find_run(name: str, home: Home) -> RunFolder:
@@ -48,9 +48,9 @@ def assemble(folder: RunFolder, material: Material, model: Model, *, home: Home)
     """The same from what a run still has in memory."""
     schema = model.codec.schema
     spec = folder.spec
-    if not folder.samples.is_file():
+    if not folder.samples.exists():
         raise ArtifactError(f"{folder.path} has no samples yet; draw them with: guardrail sample {folder.id}")
-    synthetic, valid = cast_leniently(read_table(folder.samples), schema)
+    synthetic, valid = samples_of(modality(schema.modality).read(folder.samples), schema, where=str(folder.samples))
     hashes = {"train": material.fingerprint, **folder.hashes()}
     evidence = Evidence(
         schema=schema,
@@ -58,14 +58,16 @@ def assemble(folder: RunFolder, material: Material, model: Model, *, home: Home)
         holdout=material.holdout,
         synthetic=synthetic,
         synthetic_valid=valid,
-        floor=model.sample_floor(len(synthetic), seed=spec.seed),
+        floor=model.sample_floor(len(valid), seed=spec.seed),
         receipt=model.receipt,
-        marks=dict(states([folder.samples], home=home)),
+        marks=dict(states(sample_files(folder.samples), home=home)),
         log_likelihood=model.log_likelihood if model.has_likelihood else None,
+        floor_likelihood=model.floor_likelihood if model.has_likelihood and space_of(model.generator, model.codec) == "tokens" else None,
+        modality=schema.modality,
         hashes=hashes,
     )
     rows = {"train": len(material.train), "holdout": 0 if material.holdout is None else len(material.holdout), "synthetic": len(synthetic)}
     subject = Subject(
-        name=spec.name, family=model.receipt.generator, receipt=hashes["receipt"], target=schema.target, artifacts=hashes, rows=rows
+        name=spec.name, modality=schema.modality, family=model.receipt.generator, receipt=hashes["receipt"], target=schema.target, artifacts=hashes, rows=rows
     )
     return evidence, subject

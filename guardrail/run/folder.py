@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..data.modality import modality
+from ..marks.manifest import SUFFIX
 from ..privacy_accounting.receipts import read_receipt
 from ..vocabulary import documents
 from ..vocabulary.errors import ArtifactError, InputError
@@ -19,7 +21,6 @@ from ..vocabulary.receipt import Receipt
 from ..vocabulary.schema import Schema
 from ..vocabulary.spec import Spec
 
-SAMPLES = Path("samples") / "synthetic.parquet"
 
 
 class RunFolder:
@@ -54,7 +55,14 @@ class RunFolder:
 
     @property
     def samples(self) -> Path:
-        return self.path / SAMPLES
+        """The file (or folder of files) that holds the run's own samples."""
+        name = self.schema.modality if (self.path / "schema.json").is_file() else "tabular"
+        return self.path / "samples" / modality(name).samples
+
+    @property
+    def preview(self) -> Path:
+        """A picture of some samples; tables have none."""
+        return self.path / "preview.png"
 
     @property
     def report(self) -> Path:
@@ -73,9 +81,24 @@ class RunFolder:
             "receipt": "receipt.json",
             "weights": "weights.safetensors",
             "codec": "codec.json",
-            "synthetic": str(SAMPLES),
         }
-        return {role: documents.sha256_of_file(self.path / name) for role, name in files.items() if (self.path / name).is_file()}
+        found = {role: documents.sha256_of_file(self.path / name) for role, name in files.items() if (self.path / name).is_file()}
+        return {**found, "synthetic": sha256_of_samples(self.samples)} if self.samples.exists() else found
+
+
+def sample_files(samples: Path) -> list[Path]:
+    """The file itself, or every file of the folder; sidecars are no samples."""
+    if samples.is_file():
+        return [samples]
+    return sorted(path for path in samples.rglob("*") if path.is_file() and not path.is_symlink() and path.suffix != SUFFIX)
+
+
+def sha256_of_samples(samples: Path) -> str:
+    """Of one file its hash; of a folder the hash of its files' names and hashes."""
+    if samples.is_file():
+        return documents.sha256_of_file(samples)
+    hashes = {path.relative_to(samples).as_posix(): documents.sha256_of_file(path) for path in sample_files(samples)}
+    return documents.sha256_of(documents.canonical_json(hashes))
 
 
 def new_id(name: str, now: dt.datetime | None = None) -> str:

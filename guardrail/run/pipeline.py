@@ -29,7 +29,7 @@ from .card import read_words, write_run_card
 from .evidence import assemble
 from .folder import RunFolder, building, document, new_id, require_place
 from .registration import register
-from .sample import default_rows, refuse_unavailable_marks, write_samples
+from .sample import default_rows, own_samples, refuse_unavailable_marks, write_preview, write_samples
 
 Tell = Callable[[str], None]
 
@@ -115,7 +115,9 @@ def train_run(order: Order, *, home: Home, runs: Path, listener: Listener = List
         require_place(runs)
         listener.stage(f"reading {spec.data.source}")
         material = gather(spec.data, base=order.base, private=spec.privacy is not None, seed=spec.seed, home=home)
-        listener.stage(f"training {spec.generator.name} on {len(material.schema.columns)} columns" + _promise(spec))
+        if material.skipped:
+            listener.stage(f"note: {material.skipped} of the source could not be read and were left out (data.on_error: skip)")
+        listener.stage(f"training {spec.generator.name} on {_described(material)}" + _promise(spec))
     privacy = spec.privacy
     if privacy is not None and privacy.records is None:
         privacy = privacy.model_copy(update={"records": material.schema.records})
@@ -158,6 +160,12 @@ def _kept(folder: RunFolder, model: Model, home: Home) -> str:
     )
 
 
+def _described(material: Material) -> str:
+    """Under privacy the number of records is nobody's business; what they are is public."""
+    schema = material.schema
+    return f"{len(schema.columns)} columns" if schema.modality == "tabular" else f"{schema.modality} records"
+
+
 def _promise(spec: Spec) -> str:
     if spec.privacy is None:
         return " without privacy"
@@ -193,8 +201,10 @@ def _logged(progress: Progress, *, private: bool) -> dict[str, float | None]:
 
 def sample_run(made: Run, listener: Listener = Listener()) -> None:
     n = made.spec.sample.n or default_rows(made.model, len(made.material.train))
-    listener.stage(f"sampling {n:,} rows")
-    write_samples(made.folder, made.model, n=n, seed=made.spec.seed, marks=made.spec.sample.marks, home=made.home)
+    listener.stage(f"sampling {n:,} {'rows' if made.material.schema.modality == 'tabular' else 'records'}")
+    frame = own_samples(made.model, n, seed=made.spec.seed, sources=made.material.holdout)
+    write_samples(made.folder, made.model, frame, marks=made.spec.sample.marks, home=made.home)
+    write_preview(made.folder, frame)
 
 
 def audit_run(made: Run, listener: Listener = Listener()) -> None:

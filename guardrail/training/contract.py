@@ -190,6 +190,10 @@ class Generator(nn.Module):
         """(records, dimensions): the code of each record."""
         raise self._cannot("latent", "have latent codes")
 
+    def draw_latent(self, n: int, rng: torch.Generator) -> Tensor:
+        """(n, dimensions): codes drawn from the prior."""
+        raise self._cannot("interpolate", "have latent codes")
+
     def from_latent(self, codes: Tensor, given: Tensor | None = None) -> Tensor:
         """Records of the space for latent codes, without noise: for interpolation and traversal."""
         raise self._cannot("latent", "have latent codes")

@@ -19,7 +19,7 @@ from ..privacy_accounting.receipts import read_receipt
 from ..vocabulary import documents
 from ..vocabulary.errors import ArtifactError, SpecError
 from ..vocabulary.frozen import parse
-from ..vocabulary.plugins import resolve
+from ..vocabulary.plugins import resolve, table
 from ..vocabulary.receipt import Receipt
 from ..vocabulary.schema import Schema
 from ..vocabulary.seeds import entropy, stream
@@ -65,8 +65,48 @@ class Model:
                 generator.sample(min(CHUNK, n - start), rng, None if given is None else given[start : start + CHUNK])
                 for start in range(0, n, CHUNK)
             ]
-        frame = self.codec.decode(np.concatenate([part.numpy() for part in parts]), space_of(generator, self.codec), draws)
+        encoded = np.concatenate([part.numpy() for part in parts])
+        frame = self.codec.decode(encoded, space_of(generator, self.codec), draws)
         return frame if given is None else pd.concat([frame, self.codec.decode_conditions(given.numpy(), draws)], axis=1)
+
+    def can(self, ability: str) -> bool:
+        """Whether the family offers it: `sample`, `where`, `prompt`, `impute`, `translate` …"""
+        return ability in table("generators")[self.family.name].abilities
+
+    def translate(self, frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+        """Each record in the other style, or completed by the part that belongs to its source."""
+        rng, draws = torch.Generator().manual_seed(entropy(seed, "translate") % 2**63), stream(seed, "translate/decode")
+        with torch.no_grad():
+            parts = [self.generator.translate(part, rng) for part in encode(self.codec, frame, self.generator).split(CHUNK)]
+        return self._decoded(parts, draws)
+
+    def complete(self, frame: pd.DataFrame, known: np.ndarray, *, seed: int = 0) -> pd.DataFrame:
+        """Records in which what is known stays and the rest is drawn.
+
+        Args:
+            known: bool, in the shape of the encoded records.
+        """
+        records = encode(self.codec, frame, self.generator)
+        return self.complete_encoded(records, torch.from_numpy(known), seed=seed)
+
+    def complete_encoded(self, records: Batch, known: Tensor, *, seed: int = 0) -> pd.DataFrame:
+        rng, draws = torch.Generator().manual_seed(entropy(seed, "complete") % 2**63), stream(seed, "complete/decode")
+        with torch.no_grad():
+            parts = [
+                self.generator.complete(part, mask, rng) for part, mask in zip(records.split(CHUNK), known.split(CHUNK), strict=True)
+            ]
+        return self._decoded(parts, draws)
+
+    def anomaly_score(self, frame: pd.DataFrame) -> np.ndarray:
+        """(records,): higher is stranger."""
+        with torch.no_grad():
+            return np.concatenate(
+                [self.generator.anomaly_score(part).numpy() for part in encode(self.codec, frame, self.generator).split(CHUNK)]
+            )
+
+    def _decoded(self, parts: list[Tensor], draws: np.random.Generator) -> pd.DataFrame:
+        encoded = np.concatenate([part.numpy() for part in parts])
+        return self.codec.decode(encoded, space_of(self.generator, self.codec), draws)
 
     @property
     def has_likelihood(self) -> bool:
@@ -77,6 +117,12 @@ class Model:
         records = encode(self.codec, frame, self.generator)
         with torch.no_grad():
             return np.concatenate([self.generator.log_likelihood(part).numpy() for part in records.split(CHUNK)])
+
+    def floor_likelihood(self, frame: pd.DataFrame) -> np.ndarray:
+        """(records,): the same of the floor, over the same tokens."""
+        records = encode(self.codec, frame, self.floor)
+        with torch.no_grad():
+            return np.concatenate([self.floor.log_likelihood(part).numpy() for part in records.split(CHUNK)])
 
     def weights(self) -> bytes:
         """Both generators' weights as one safetensors file."""

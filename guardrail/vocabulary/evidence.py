@@ -13,7 +13,7 @@ from .finding import Finding
 from .receipt import Receipt
 from .schema import Schema
 
-Need = Literal["train", "holdout", "synthetic", "receipt", "target", "sensitive", "marks"]
+Need = Literal["train", "holdout", "synthetic", "receipt", "target", "sensitive", "marks", "log_likelihood"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Evidence:
     """State of the manifest of each sample file: `proven`, `absent`, `tampered`, `untrusted`."""
     log_likelihood: Callable[[pd.DataFrame], np.ndarray] | None = None
     """The released model's log-density per record, (rows,), where we have the model and it offers one."""
+    floor_likelihood: Callable[[pd.DataFrame], np.ndarray] | None = None
+    """The same of the floor; comparable where both live on tokens."""
     modality: str = "tabular"
     hashes: dict[str, str] = field(default_factory=dict)
     """Artifact hashes by role; findings cite them."""
@@ -53,6 +55,7 @@ class Evidence:
             "holdout": "no holdout was given: real records that the generator never saw",
             "synthetic": "no synthetic data was given",
             "receipt": "no training receipt: these samples come from elsewhere",
+            "log_likelihood": "no model of ours that gives probabilities",
         }[need]
 
     def unmet(self, needs: Iterable[Need]) -> str:

@@ -56,6 +56,37 @@ def people(n: int, seed: int = 0, *, missing: float = 0.05, constant: bool = Fal
     )
 
 
+IMAGES = Schema.model_validate(
+    {
+        "modality": "image",
+        "target": "label",
+        "image": {"height": 6, "width": 6},
+        "columns": {"label": {"kind": "categorical", "categories": ["up", "down"], "missing": True}},
+    }
+)
+
+
+def pictures(n: int, seed: int = 0, *, missing: float = 0.05, constant: bool = False) -> pd.DataFrame:
+    """Bright above or bright below, which the label says."""
+    rng = np.random.default_rng(seed)
+    label = np.zeros(n, dtype=int) if constant else rng.integers(0, 2, n)
+    pixels = np.zeros((n, 6, 6, 1), np.uint8) if constant else rng.integers(0, 120, (n, 6, 6, 1)).astype(np.uint8)
+    pixels[label == 0, :3] += 100
+    pixels[label == 1, 3:] += 100
+    codes = np.where(rng.random(n) < missing, -1, label)
+    return pd.DataFrame(
+        {"image": pd.Series(list(pixels), dtype=object), "label": pd.Categorical.from_codes(codes, categories=["up", "down"])}
+    )
+
+
+SCHEMAS, RECORDS = {"tabular": SCHEMA, "image": IMAGES}, {"tabular": people, "image": pictures}
+
+
+def modality_of(name: str) -> str:
+    """Tables where the audit is for tables, else images."""
+    return "tabular" if "tabular" in resolve("audits", name).modalities else "image"
+
+
 def receipt() -> Receipt:
     step = SampledGaussian(what="gradients", noise_multiplier=1.1, sample_rate=0.01, steps=100, clip=1.0, normaliser=3)
     claim = PrivacyClaim(
@@ -69,18 +100,23 @@ def receipt() -> Receipt:
     )  # fmt: skip
 
 
-def evidence(train: pd.DataFrame, holdout: pd.DataFrame | None, synthetic: pd.DataFrame, **changes) -> Evidence:
+def evidence(train: pd.DataFrame, holdout: pd.DataFrame | None, synthetic: pd.DataFrame, modality: str = "tabular", **changes) -> Evidence:
     full = Evidence(
-        schema=SCHEMA, train=train, holdout=holdout, synthetic=synthetic, synthetic_valid=np.ones(len(synthetic), bool),
+        schema=SCHEMAS[modality], modality=modality, train=train, holdout=holdout, synthetic=synthetic, synthetic_valid=np.ones(len(synthetic), bool),
         receipt=receipt(), marks={"synthetic.csv": "proven"},
+        log_likelihood=lambda frame: np.full(len(frame), -7.0), floor_likelihood=lambda frame: np.full(len(frame), -9.0),
         hashes={"train": "hmac-sha256:1", "holdout": "hmac-sha256:2", "synthetic": "sha256:3"},
     )  # fmt: skip
     return dataclasses.replace(full, **changes)
 
 
-@pytest.fixture(scope="module")
-def ordinary() -> Evidence:
-    return evidence(people(300, 1), people(300, 2), people(300, 3))
+ALL_OF_IT = {modality: evidence(records(300, 1), records(300, 2), records(300, 3), modality) for modality, records in RECORDS.items()}
+
+
+@pytest.fixture
+def ordinary(name: str) -> Evidence:
+    """Everything the audit of that name may need."""
+    return ALL_OF_IT[modality_of(name)]
 
 
 def run(name: str, given: Evidence, seed: int = 0) -> tuple[Finding, ...]:
@@ -131,8 +167,9 @@ def test_without_a_thing_it_needs_it_is_not_assessable_and_says_why(name, need, 
         "synthetic": {"synthetic": None, "synthetic_valid": None},
         "receipt": {"receipt": None},
         "marks": {"marks": {}},
-        "target": {"schema": SCHEMA.model_copy(update={"target": None})},
-        "sensitive": {"schema": SCHEMA.model_copy(update={"sensitive": ()})},
+        "target": {"schema": ordinary.schema.model_copy(update={"target": None})},
+        "sensitive": {"schema": ordinary.schema.model_copy(update={"sensitive": ()})},
+        "log_likelihood": {"log_likelihood": None},
     }[need]
     given = dataclasses.replace(ordinary, **less)
     findings = measure(given, only=[name])
@@ -156,22 +193,24 @@ def test_it_leaves_its_evidence_as_it_was(name, ordinary):
 
 
 ODD = {
-    "no rows": people(0),
-    "one row": people(1, missing=0),
-    "two rows": people(2, missing=0),
-    "constant": people(120, constant=True, missing=0),
-    "all missing": people(120, missing=1.1),
-    "one of each": people(3, 4, missing=0.5),
+    "no rows": {"n": 0},
+    "one row": {"n": 1, "missing": 0},
+    "two rows": {"n": 2, "missing": 0},
+    "constant": {"n": 120, "constant": True, "missing": 0},
+    "all missing": {"n": 120, "missing": 1.1},
+    "one of each": {"n": 3, "seed": 4, "missing": 0.5},
 }
 
 
 @pytest.mark.parametrize("name", AUDITS)
 @pytest.mark.parametrize("kind", ODD)
 @pytest.mark.parametrize("role", ["train", "holdout", "synthetic", "all"])
-def test_odd_tables_never_break_it(name, kind, role):
-    odd = dict.fromkeys(("train", "holdout", "synthetic") if role == "all" else (role,), ODD[kind])
-    tables = {"train": people(120, 1), "holdout": people(120, 2), "synthetic": people(120, 3)} | odd
-    for finding in run(name, evidence(**tables)):
+def test_odd_records_never_break_it(name, kind, role):
+    modality = modality_of(name)
+    records = RECORDS[modality]
+    odd = dict.fromkeys(("train", "holdout", "synthetic") if role == "all" else (role,), records(**ODD[kind]))
+    given = {"train": records(120, 1), "holdout": records(120, 2), "synthetic": records(120, 3)} | odd
+    for finding in run(name, evidence(**given, modality=modality)):
         assert finding.reason if finding.value is None else math.isfinite(finding.value)
 
 

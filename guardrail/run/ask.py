@@ -1,0 +1,180 @@
+"""What can be asked of a trained model beside plain samples: conditions, balance, beginnings to go on from.
+
+Covered by ε: drawing and asking are post-processing of the model; a beginning or a condition that somebody types is not
+private data. Not covered: what a person learns by conditioning on records of their own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..data.kinds import dtype_of, read_cells
+from ..data.modality import modality
+from ..training.contract import Batch
+from ..training.model import Model
+from ..vocabulary.errors import InputError, SpecError, UnknownName, Unsupported
+from ..vocabulary.plugins import table
+from ..vocabulary.schema import Categorical, Numeric
+
+MOST_DRAWN = 200
+"""Rows drawn per row asked for, at most, before a condition is called too rare."""
+CHUNK = 20_000
+SEPARATOR = ".."
+"""`age=30..40`: a range of numbers."""
+
+
+def parse_where(items: Sequence[str]) -> dict[str, str]:
+    """`("sex=Female", "age=30..40")` as a mapping."""
+    found: dict[str, str] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name.strip():
+            raise SpecError(f"--where {item!r}: expected COLUMN=VALUE, for instance --where label=3 or --where age=30..40")
+        if name.strip() in found:
+            raise SpecError(f"--where {name.strip()!r} is given twice; one condition a column")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def sample_where(model: Model, n: int, where: Mapping[str, str], *, seed: int) -> pd.DataFrame:
+    """`n` records that meet every condition.
+
+    A class goes into a model that was trained on classes; a beginning (`text=Call me`, `notes=FILE`) is continued; other
+    columns of a table are met by drawing until enough rows do, which is exact and refuses what is too rare.
+    """
+    if model.codec.schema.content is None:
+        return _drawn_until(model, n, where, seed)
+    content, classes = model.codec.schema.content.column, [coder.name for coder in model.codec.conditions]
+    for name in where:
+        if name not in (content, *classes):
+            raise _not_known(model, name, (content, *classes))
+    given = _classes(model, n, where) if any(name in classes for name in where) else None
+    if content in where:
+        return _continued(model, n, where[content], given, seed)
+    return model.sample(n, seed=seed, given=given)
+
+
+def sample_balanced(model: Model, n: int, columns: Sequence[str], *, seed: int) -> pd.DataFrame:
+    """`n` records in which every combination of the columns' categories is as frequent as any other (to one record)."""
+    schema = model.codec.schema
+    for name in columns:
+        entry = schema.columns.get(name)
+        if entry is None:
+            raise UnknownName.among("column", name, schema.columns)
+        if not isinstance(entry, Categorical) and entry.kind != "boolean":
+            raise SpecError(f"--balance {name!r}: {entry.kind}; only columns with categories can be balanced")
+    choices = [_categories(model, name) for name in columns]
+    combinations = list(itertools.product(*choices))
+    counts = [n // len(combinations) + (i < n % len(combinations)) for i in range(len(combinations))]
+    parts = [
+        sample_where(model, count, dict(zip(columns, combination, strict=True)), seed=seed + i)
+        for i, (combination, count) in enumerate(zip(combinations, counts, strict=True))
+        if count
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _categories(model: Model, name: str) -> tuple[str, ...]:
+    entry = model.codec.schema.columns[name]
+    return entry.categories if isinstance(entry, Categorical) else ("true", "false")
+
+
+def _not_known(model: Model, name: str, known: Sequence[str]) -> SpecError:
+    return SpecError(f"--where {name!r}: a {model.family.name} of {model.codec.schema.modality} can be asked for {', '.join(known)}")
+
+
+def _classes(model: Model, n: int, where: Mapping[str, str]) -> torch.Tensor:
+    """(n, conditions): every record of the class asked for; other conditions by their shares."""
+    if not model.generator.conditional:
+        able = sorted(name for name, entry in table("generators").items() if "where" in entry.abilities)
+        raise Unsupported(
+            f"this {model.family.name} was trained without classes, so it cannot be asked for one; families that can: {', '.join(able)} "
+            "(on data whose schema names a target)"
+        )
+    tokens = []
+    for i, coder in enumerate(model.codec.conditions):
+        if coder.name in where:
+            value = _cell(model, coder.name, where[coder.name])
+            tokens.append(np.repeat(coder.encode(value), n))
+        else:
+            tokens.append(np.random.default_rng(n + i).choice(coder.size, n, p=model.classes[i]))
+    return torch.from_numpy(np.stack(tokens, axis=1))
+
+
+def _cell(model: Model, name: str, text: str) -> pd.Series:
+    """The condition's value as a cast column of one cell."""
+    entry = model.codec.schema.columns[name]
+    cells = read_cells(pd.Series([text], dtype=object), entry, name)
+    if cells.fault.any() or cells.missing.any():
+        raise SpecError(f"--where {name}={text}: expected {cells.expected}")
+    return pd.Series(cells.values).astype(dtype_of(entry))
+
+
+def _continued(model: Model, n: int, beginning: str, given: torch.Tensor | None, seed: int) -> pd.DataFrame:
+    """`n` continuations of one beginning."""
+    if not model.can("prompt"):
+        able = sorted(name for name, entry in table("generators").items() if "prompt" in entry.abilities)
+        raise Unsupported(f"a {model.family.name} cannot go on from a beginning; families that can: {', '.join(able)}")
+    tokens, end = _beginning(model, beginning), model.codec.tokens.end
+    known = torch.from_numpy(tokens != end if end is not None else np.ones_like(tokens, dtype=bool))
+    if not known.any() or known.all():
+        length = model.codec.tokens.length
+        raise SpecError(f"the beginning must have between 1 and {length - 1} tokens, so that something is left to draw")
+    if model.generator.conditional and given is None:
+        draws = np.random.default_rng(seed)
+        given = torch.from_numpy(np.stack([draws.choice(len(shares), n, p=shares) for shares in model.classes], axis=1))
+    records = Batch.of(torch.from_numpy(np.repeat(tokens, n, axis=0)), given)
+    return model.complete_encoded(records, known.expand(n, -1), seed=seed)
+
+
+def _beginning(model: Model, text: str) -> np.ndarray:
+    """(1, positions): the tokens of a typed text, or of the first record of a file."""
+    schema = model.codec.schema
+    kind = modality(schema.modality)
+    bare = schema.model_copy(update={"columns": {}, "target": None, "sensitive": (), "unit": "row"})
+    if schema.modality == "text":
+        frame = pd.DataFrame({"text": [text]})
+    else:
+        frame = kind.read(Path(text).expanduser())
+        frame = frame[[column for column in frame.columns if column == schema.content.column]].head(1) if schema.content else frame
+    cast_frame, _ = kind.cast(frame, bare, on_error="fail", where=text)
+    return model.codec.encode(kind.pieces(cast_frame, bare, first_only=True), "tokens")
+
+
+def _drawn_until(model: Model, n: int, where: Mapping[str, str], seed: int) -> pd.DataFrame:
+    """Rejection: rows of the model's own distribution given the condition, exactly."""
+    schema = model.codec.schema
+    for name in where:
+        if name not in schema.columns:
+            raise UnknownName.among("column", name, schema.columns)
+    kept: list[pd.DataFrame] = []
+    found = drawn = 0
+    for attempt in itertools.count():
+        frame = model.sample(min(CHUNK, max(1000, 4 * n)), seed=seed + 1_000_003 * attempt)
+        met = np.logical_and.reduce([_meets(model, frame[name], name, value) for name, value in where.items()])
+        kept.append(frame[met])
+        found, drawn = found + int(met.sum()), drawn + len(frame)
+        if found >= n:
+            return pd.concat(kept, ignore_index=True).head(n)
+        if drawn >= MOST_DRAWN * max(n, 1000):
+            asked = ", ".join(f"{name}={value}" for name, value in where.items())
+            raise InputError(f"{found} of {drawn:,} drawn rows have {asked}: too rare for {n} rows; ask for fewer, or for less at once")
+    raise AssertionError("count() does not end")
+
+
+def _meets(model: Model, column: pd.Series, name: str, value: str) -> np.ndarray:
+    """(rows,) bool."""
+    entry = model.codec.schema.columns[name]
+    if isinstance(entry, Numeric) and SEPARATOR in value:
+        low, _, high = value.partition(SEPARATOR)
+        try:
+            return np.asarray(column.between(float(low), float(high)).fillna(False), dtype=bool)
+        except ValueError:
+            raise SpecError(f"--where {name}={value}: a range is two numbers, {name}=LOW{SEPARATOR}HIGH") from None
+    return np.asarray((column == _cell(model, name, value).iloc[0]).fillna(False), dtype=bool)

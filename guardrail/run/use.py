@@ -1,0 +1,165 @@
+"""What a trained model does with records that somebody brings: fill in, score, translate; and what it shows of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..data.cast import cast_leniently
+from ..data.coders import coder_of
+from ..data.modality import modality
+from ..data.samples import seen_in
+from ..training.contract import Batch
+from ..training.model import Model, encode, space_of
+from ..vocabulary.errors import DataError, SpecError
+from ..vocabulary.spaces import ImageSpace, TokenSpace, VectorSpace
+
+ROUNDS = 20
+"""How often a cell that came back missing is drawn again."""
+ROWS, COLUMNS = 4, 8
+"""Of the picture of a latent space: interpolations (or traversed dimensions), and steps of each."""
+REACH = 2.5
+"""Standard deviations of the prior that a traversal spans on each side."""
+HALVES = ("upper", "lower", "left", "right")
+
+
+def read_records(model: Model, path: Path) -> pd.DataFrame:
+    """The records of a file, cast to the model's schema; a class the model does not need may be missing."""
+    schema = model.codec.schema
+    kind = modality(schema.modality)
+    raw = kind.read(path)
+    if schema.modality == "tabular":
+        frame, valid = cast_leniently(raw, schema, where=str(path))
+        _refuse_faults(raw, frame, valid, path)
+        return frame
+    frame, _ = kind.cast(raw, seen_in(raw, schema), on_error="fail", where=str(path))
+    return kind.pieces(frame, schema, first_only=True)
+
+
+def _refuse_faults(raw: pd.DataFrame, frame: pd.DataFrame, valid: np.ndarray, path: Path) -> None:
+    """Cells may be missing here, whatever the schema says; wrong they may not be."""
+    for row in np.flatnonzero(~valid):
+        for name in frame.columns:
+            cell = raw[name].iloc[row]
+            if pd.isna(frame[name].iloc[row]) and not (pd.isna(cell) or str(cell).strip() in ("", "NA", "NaN", "nan", "?")):
+                raise DataError(f"{path}, row {row + 1}, column {name!r}: {str(cell)[:40]!r} is not what the schema allows; mend the file")
+
+
+def impute(model: Model, frame: pd.DataFrame, *, mask: str | None, seed: int) -> pd.DataFrame:
+    """Records with what is missing drawn from the model: empty cells of tables and series, or the part that `mask` names.
+
+    Args:
+        mask: images: upper, lower, left, right; sequences: START:STOP in positions, or names of fields (alto,tenor).
+    """
+    if model.codec.schema.modality == "tabular":
+        if mask is not None:
+            raise SpecError("--mask: a table's missing cells are what is filled in; leave the option out")
+        return _filled_table(model, frame, seed)
+    records = encode(model.codec, frame, model.generator)
+    known = _known(model, records, mask)
+    filled = model.complete_encoded(records, known, seed=seed)
+    beside = [name for name in frame.columns if name not in filled]
+    return pd.concat([filled, frame[beside].reset_index(drop=True)], axis=1)
+
+
+def _known(model: Model, records: Batch, mask: str | None) -> torch.Tensor:
+    """bool, in the shape of the records."""
+    space = model.codec.spaces[space_of(model.generator, model.codec)]
+    known = torch.ones_like(records.x, dtype=torch.bool)
+    if isinstance(space, ImageSpace):
+        if mask not in HALVES:
+            raise SpecError(f"--mask {mask!r}: which part of the images is to be filled in? one of {', '.join(HALVES)}")
+        rows, columns = space.height // 2, space.width // 2
+        part = {"upper": np.s_[..., :rows, :], "lower": np.s_[..., rows:, :], "left": np.s_[..., :columns], "right": np.s_[..., columns:]}
+        known[part[mask]] = False
+        return known
+    if isinstance(space, TokenSpace):
+        return _known_tokens(space, known, mask)
+    if mask is not None:
+        raise SpecError("--mask: the missing values of a series are what is filled in; leave the option out")
+    channels = len(space.channels) if not isinstance(space, VectorSpace) else space.width
+    observed = records.x[..., channels:] > 0 if records.x.shape[-1] > channels else known
+    return observed.repeat(1, 1, records.x.shape[-1] // channels)
+
+
+def _known_tokens(space: TokenSpace, known: torch.Tensor, mask: str | None) -> torch.Tensor:
+    if mask is None:
+        raise SpecError("--mask: which part of the sequences is to be filled in? START:STOP in positions, or names of fields: alto,tenor")
+    start, colon, stop = mask.partition(":")
+    if colon and (start + stop).isdigit():
+        known[:, int(start or 0) : int(stop or space.length)] = False
+        return known
+    fields = {part.strip() for part in mask.split(",")}
+    if unknown := sorted(fields - set(space.names)):
+        raise SpecError(f"--mask: no field {unknown[0]!r}; there are {', '.join(dict.fromkeys(space.names))}, or START:STOP")
+    known[:, [name in fields for name in space.names]] = False
+    return known
+
+
+def _filled_table(model: Model, frame: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Missing cells are drawn; one that comes back missing (the schema allows that) is drawn again, some times."""
+    filled = frame.reset_index(drop=True)
+    for attempt in range(ROUNDS):
+        empty = filled.isna()
+        rows = np.flatnonzero(empty.any(axis=1))
+        if not len(rows):
+            break
+        part = filled.iloc[rows].reset_index(drop=True)
+        records = encode(model.codec, _with_any_value(model, part), model.generator)
+        drawn = model.complete_encoded(records, _known_cells(model, ~part.isna().to_numpy()), seed=seed + attempt)
+        drawn.index = filled.index[rows]
+        for name in filled.columns:  # what was known stays to the last digit
+            column = filled[name].copy()
+            gaps = rows[part[name].isna().to_numpy()]
+            column.iloc[gaps] = drawn[name].loc[gaps]
+            filled[name] = column
+    return filled
+
+
+def _with_any_value(model: Model, frame: pd.DataFrame) -> pd.DataFrame:
+    """Missing cells where none may be missing get a value, which counts for nothing."""
+    rng, columns = np.random.default_rng(0), {}
+    for name, entry in model.codec.schema.columns.items():
+        any_value = coder_of(name, entry).decode(np.array([int(entry.missing)]), rng).iloc[0]
+        columns[name] = frame[name] if entry.missing else frame[name].fillna(any_value)
+    return pd.DataFrame(columns)
+
+
+def _known_cells(model: Model, known: np.ndarray) -> torch.Tensor:
+    """(rows, columns) of cells as a mask of the generator's space."""
+    space = model.codec.spaces[space_of(model.generator, model.codec)]
+    if not isinstance(space, VectorSpace):
+        return torch.from_numpy(known)
+    names = list(model.codec.schema.columns)
+    blocks = [np.repeat(known[:, [names.index(block.column)]], block.size, axis=1) for block in space.blocks]
+    return torch.from_numpy(np.concatenate(blocks, axis=1))
+
+
+def latent_picture(model: Model, *, seed: int) -> bytes:
+    """A PNG: interpolations between pairs of drawn codes, then traversals of single dimensions from the middle of the prior."""
+    rng = torch.Generator().manual_seed(seed)
+    ends = model.generator.draw_latent(2 * ROWS, rng)
+    steps = torch.linspace(0, 1, COLUMNS)[None, :, None]
+    between = torch.lerp(ends[:ROWS, None], ends[ROWS:, None], steps).reshape(ROWS * COLUMNS, -1)
+    along = torch.zeros(ROWS, COLUMNS, ends.shape[1])
+    for row, dimension in enumerate(torch.linspace(0, ends.shape[1] - 1, ROWS).round().long().tolist()):
+        along[row, :, dimension] = torch.linspace(-REACH, REACH, COLUMNS)
+    codes = torch.cat([between, along.reshape(ROWS * COLUMNS, -1)])
+    given = None
+    if model.generator.conditional:
+        kinds = torch.arange(2 * ROWS).repeat_interleave(COLUMNS)
+        given = torch.stack([kinds % coder.size for coder in model.codec.conditions], dim=1)
+    with torch.no_grad():
+        records = model.generator.from_latent(codes, given).numpy()
+    frame = model.codec.decode(records, space_of(model.generator, model.codec), np.random.default_rng(seed))
+    return modality(model.codec.schema.modality).picture(frame, model.codec.schema)
+
+
+def explained(model: Model, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """What the model looked at in one record, by name: attention maps, the path of hidden states."""
+    with torch.no_grad():
+        found = model.generator.explain(encode(model.codec, frame, model.generator))
+    return {name: value[0].numpy() for name, value in found.items()}
