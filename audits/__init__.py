@@ -11,7 +11,7 @@ EVERY = ("tabular", *CONTENT)
 TABLE: dict[str, Entry] = {
     "marginals": Entry(".quality.marginals:Marginals", "one column at a time against train"),
     "pairs": Entry(".quality.pairs:Pairs", "two columns at a time against train"),
-    "validity": Entry(".quality.validity:Validity", "rows that obey the schema"),
+    "validity": Entry(".quality.validity:Validity", "records that obey the schema", modalities=EVERY),
     "detection": Entry(".quality.detection:Detection", "a classifier that tells synthetic from real"),
     "utility": Entry(".quality.utility:Utility", "train on synthetic, test on real"),
     "likelihood": Entry(".quality.likelihood:Likelihood", "how well the model predicts held-out records", modalities=EVERY),

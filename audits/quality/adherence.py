@@ -34,7 +34,7 @@ class Adherence:
     """Do samples that were asked for a class look like that class?
 
     1: the classifier reads every sample as what was asked for. The reference: its accuracy on held-out real records. The
-    worst is what guessing reaches, the share of the largest class (`guess` in the comparisons).
+    worst is what guessing reaches, the share of the largest class (`floor` in the comparisons).
     """
 
     name: ClassVar[str] = "adherence"
@@ -57,7 +57,7 @@ class Adherence:
         model.fit(content_features(real, schema), real[target].astype(str))
         asked = self._some(synthetic, target, rng)
         right = _right(model, asked, schema)
-        comparisons = {"guess": wilson(int(asked[target].astype(str).value_counts().max()), len(asked))}
+        comparisons = {"floor": wilson(int(asked[target].astype(str).value_counts().max()), len(asked))}
         if evidence.holdout is not None and len(held := self._some(evidence.holdout, target, rng)):
             correct = _right(model, held, schema)
             comparisons["holdout"] = wilson(int(correct.sum()), len(correct))

@@ -16,15 +16,15 @@ METRIC = "quality.validity"
 
 @dataclass(frozen=True)
 class Validity:
-    """What share of the rows obeys the schema?
+    """What share of the records obeys the schema?
 
-    1, the reference: every row. 0: every row has a cell that the schema does not allow.
+    1, the reference: every record. 0: every record has a cell, or a content, that the schema does not allow.
     """
 
     name: ClassVar[str] = "validity"
     metrics: ClassVar[tuple[str, ...]] = (METRIC,)
     needs: ClassVar[tuple[Need, ...]] = ("synthetic",)
-    modalities: ClassVar[tuple[str, ...]] = ("tabular",)
+    modalities: ClassVar[tuple[str, ...]] = ("tabular", "image", "text", "music", "series")
 
     def measure(self, evidence: Evidence, rng: np.random.Generator) -> tuple[Finding, ...]:
         valid = evidence.synthetic_valid

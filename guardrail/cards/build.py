@@ -14,6 +14,7 @@ from ..reports.directory import report_json
 from ..reports.publish import published_verdict
 from ..reports.words import OUTSIDE_EPSILON
 from ..vocabulary.card import Card, ColumnLine, NotAssessed, Words
+from ..vocabulary.content import Content, ImageContent, MusicContent, TextContent
 from ..vocabulary.documents import sha256_of
 from ..vocabulary.metrics import METRICS
 from ..vocabulary.receipt import Receipt
@@ -57,7 +58,7 @@ def build_card(
         privacy=privacy_meaning(receipt),
         not_assessed=_not_assessed(report, verdicts),
         receipt=receipt,
-        columns=tuple(_column(schema, column, public=public) for column in schema.columns),
+        columns=(*_content(schema, public=public), *(_column(schema, column, public=public) for column in schema.columns)),
         unit=schema.unit,
         declared_by=schema.declared_by,
         spec=_without_paths(spec) if public and spec else spec,
@@ -94,6 +95,28 @@ def _without_paths(spec: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(data, dict):
         return spec
     return {**spec, "data": {key: value for key, value in data.items() if key not in ("source", "schema", "schema_", "parent")}}
+
+
+def _content(schema: Schema, *, public: bool) -> tuple[ColumnLine, ...]:
+    """The image, text, music or series itself, as the first of the columns."""
+    content = schema.content
+    if content is None:
+        return ()
+    allowed = "read from the records, not published" if public and content.source == "data" else _allowed_content(content)
+    return (ColumnLine(name=content.column, kind=schema.modality, allowed=allowed, source=schema.sources()[content.column], roles=()),)
+
+
+def _allowed_content(content: Content) -> str:
+    """`28 x 28 pixels, grey`; `texts in pieces of 128 characters`."""
+    if isinstance(content, ImageContent):
+        return f"{content.width} x {content.height} pixels, {'grey' if content.channels == 1 else 'colour'}"
+    if isinstance(content, TextContent):
+        return f"pieces of at most {content.length} tokens, vocabulary: {content.vocabulary}"
+    if isinstance(content, MusicContent):
+        unit = f"steps, voices {', '.join(content.voices)}" if content.encoding == "grid" else "event tokens"
+        return f"pieces of at most {content.length} {unit}, MIDI pitches {content.low} to {content.high}"
+    channels = ", ".join(f"{name} from {entry.low:,.10g} to {entry.high:,.10g}" for name, entry in content.channels.items())
+    return f"at most {content.steps} steps of {channels}" + (", may be missing" if content.missing else "")
 
 
 def _column(schema: Schema, name: str, *, public: bool) -> ColumnLine:

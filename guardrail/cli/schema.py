@@ -18,14 +18,13 @@ from . import columns, echo_json
 @click.option("--unit", default="row", show_default=True, help="Unit of privacy: row, or the column that names the person.")
 @click.option("--json", "as_json", is_flag=True, help="Print the schema as one JSON object.")
 def schema(data: str, out: Path | None, force: bool, target: str | None, sensitive: str | None, unit: str, as_json: bool) -> None:
-    """Draft the schema of a table (CSV, Parquet, or builtin:NAME).
+    """Draft the schema of a source: a table, images, texts, music, series, or builtin:NAME.
 
     \b
     Example:
       guardrail schema builtin:adult
     """
     from ..data.coders import coder_of
-    from ..data.draft import draft_schema
     from ..data.schema_file import dump_schema
     from ..data.sources import open_source
     from ..vocabulary.documents import write_atomic
@@ -34,7 +33,7 @@ def schema(data: str, out: Path | None, force: bool, target: str | None, sensiti
     if out is not None and out.exists() and not force:
         raise SpecError(f"{out}: exists, and people may have edited it; name another file, or say --force")
     source = open_source(data, Path())
-    found = source.schema or draft_schema(source.frame, target=target, sensitive=columns(sensitive), unit=unit)
+    found = source.schema or source.modality.draft(source.frame, target=target, sensitive=columns(sensitive), unit=unit)
     for name, entry in found.columns.items():
         coder_of(name, entry)  # a column with too many categories is named here, before it fills a file
     if out is not None:
@@ -43,7 +42,8 @@ def schema(data: str, out: Path | None, force: bool, target: str | None, sensiti
         echo_json(found.model_dump(mode="json"))
     elif out is None:
         click.echo(dump_schema(found), nl=False)
-    click.echo(_advice(sum(entry.source == "data" for entry in found.columns.values()), out), err=True)
+    entries = [*found.columns.values(), *([found.content] if found.content else [])]
+    click.echo(_advice(sum(entry.source == "data" for entry in entries), out), err=True)
 
 
 def _advice(read: int, out: Path | None) -> str:

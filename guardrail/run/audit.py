@@ -15,16 +15,16 @@ from typing import Any
 import pandas as pd
 
 from .. import __version__
-from ..data.cast import cast, cast_leniently
-from ..data.draft import draft_schema
 from ..data.fingerprint import fingerprint
+from ..data.modality import Modality, modality
+from ..data.samples import samples_of
 from ..data.schema_file import load_schema
-from ..data.tables import read_table
+from ..data.sources import open_source
 from ..marks.verify import states
 from ..registry.home import Home
 from ..reports.publish import publish
-from ..vocabulary.documents import sha256_of, sha256_of_file
-from ..vocabulary.errors import SpecError, UnknownName
+from ..vocabulary.documents import sha256_of
+from ..vocabulary.errors import DataError, SpecError, UnknownName
 from ..vocabulary.evidence import Audit, Evidence
 from ..vocabulary.finding import Finding
 from ..vocabulary.frozen import parse
@@ -33,6 +33,7 @@ from ..vocabulary.plugins import PluginError, resolve, table
 from ..vocabulary.report import Audience, Report, Subject
 from ..vocabulary.schema import Schema
 from ..vocabulary.seeds import stream
+from .folder import sample_files, sha256_of_samples
 
 Table = Path | pd.DataFrame
 Progress = Callable[[str], None]
@@ -123,26 +124,32 @@ def audit_files(
     """
     chosen(only, skip)  # before any file is read
     tables = {role: given for role, given in {"train": train, "holdout": holdout, "synthetic": synthetic}.items() if given is not None}
-    raw = {role: given if isinstance(given, pd.DataFrame) else read_table(given) for role, given in tables.items()}
-    settled = _schema(schema, raw, target, sensitive)
+    given_schema = load_schema(schema) if isinstance(schema, Path) else schema
+    read = {role: _read(given, given_schema) for role, given in tables.items()}
+    raw, kind = {role: frame for role, (frame, _) in read.items()}, read["train"][1]
+    if others := [role for role, (_, found) in read.items() if found.name != kind.name]:
+        raise DataError(f"{others[0]} is {read[others[0]][1].name} data and train is {kind.name} data; name files of one kind")
+    settled = _schema(given_schema, raw, kind, target, sensitive)
     where = {role: role if isinstance(given, pd.DataFrame) else str(given) for role, given in tables.items()}
-    real = {role: cast(raw[role], settled, where=where[role]) for role in ("train", "holdout") if role in raw}
-    samples, valid = cast_leniently(raw["synthetic"], settled, where=where["synthetic"]) if "synthetic" in raw else (None, None)
+    real = {role: kind.cast(raw[role], settled, on_error="fail", where=where[role])[0] for role in ("train", "holdout") if role in raw}
+    samples, valid = samples_of(raw["synthetic"], settled, where=where["synthetic"]) if "synthetic" in raw else (None, None)
     home = home or Home.find()
     hashes: dict[str, str] = {role: fingerprint(raw[role], home.key()) for role in real}
     if synthetic is not None:
-        hashes["synthetic"] = sha256_of_file(synthetic) if isinstance(synthetic, Path) else _sha256_of_frame(synthetic)
+        hashes["synthetic"] = sha256_of_samples(synthetic) if isinstance(synthetic, Path) else _sha256_of_frame(synthetic)
     evidence = Evidence(
         schema=settled,
         train=real["train"],
         holdout=real.get("holdout"),
         synthetic=samples,
         synthetic_valid=valid,
-        marks={**states([synthetic], home=home)} if isinstance(synthetic, Path) else {},
+        marks={**states(sample_files(synthetic), home=home)} if isinstance(synthetic, Path) else {},
+        modality=kind.name,
         hashes=hashes,
     )
     subject = Subject(
         name=name or _named(synthetic if synthetic is not None else train),
+        modality=kind.name,
         target=settled.target,
         artifacts=hashes,
         rows={role: len(frame) for role, frame in raw.items()},
@@ -167,11 +174,20 @@ def report_on(
     return publish(report) if audience == "public" else report
 
 
-def _schema(given: Path | Schema | None, raw: dict[str, pd.DataFrame], target: str | None, sensitive: Sequence[str] | None) -> Schema:
+def _read(given: Table, schema: Schema | None) -> tuple[pd.DataFrame, Modality]:
+    """The raw records and what they are; a frame made in Python is what its schema says, a table without one."""
+    if isinstance(given, pd.DataFrame):
+        return given, modality(schema.modality if schema else "tabular")
+    source = open_source(str(given), Path(), schema=schema)
+    return source.frame, source.modality
+
+
+def _schema(
+    schema: Schema | None, raw: dict[str, pd.DataFrame], kind: Modality, target: str | None, sensitive: Sequence[str] | None
+) -> Schema:
     """The schema with the caller's words about target and sensitive columns."""
-    if given is None:
-        return draft_schema(_real(raw), target=target, sensitive=tuple(sensitive or ()))
-    schema: Schema = load_schema(given) if isinstance(given, Path) else given
+    if schema is None:
+        return kind.draft(_real(raw), target=target, sensitive=tuple(sensitive or ()), unit="row")
     said = {"target": target, "sensitive": None if sensitive is None else tuple(sensitive)}
     changes: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
     return parse(Schema, {**schema.model_dump(), **changes}, where="the schema, with --target and --sensitive", error=SpecError)

@@ -16,15 +16,16 @@ from string import Template
 import yaml
 
 from ..vocabulary.documents import write_atomic
-from ..vocabulary.errors import SpecError, UnknownName, Unsupported
+from ..vocabulary.errors import SpecError, UnknownName
 
-TEMPLATES = ("tabular", "ci")
-LATER = ("image", "text", "music", "series")
+CONTENT = {"image": "builtin:mnist10k", "text": "builtin:moby_dick", "music": "builtin:chorales", "series": "builtin:italy_power"}
+"""Modalities beside tables, each with the built-in data that its template runs on as it is."""
+TEMPLATES = ("tabular", *CONTENT, "ci")
 
 
 @dataclass(frozen=True)
 class Table:
-    """The table a spec is written for, and what its columns are for."""
+    """The data a spec is written for, and what its columns are for."""
 
     path: Path | None = None
     target: str | None = None
@@ -34,19 +35,27 @@ class Table:
 
 def starter_files(template: str, folder: Path, table: Table = Table()) -> dict[Path, str]:
     """The content of every file of a template, by its path."""
-    if template in LATER:
-        raise Unsupported(f"the template '{template}' comes with its codec, which this version lacks; there are {', '.join(TEMPLATES)}")
     if template not in TEMPLATES:
         raise UnknownName.among("template", template, TEMPLATES)
     if template == "ci":
         if table != Table():
             raise SpecError("the template 'ci' takes no table: its paths stand at the top of the workflow; or: guardrail init tabular")
         return {folder / ".github" / "workflows" / "guardrail.yml": _template("workflow")}
-    name = _name_for(table.path)
-    drafted = {folder / "schema.yaml": _drafted_schema(table.path, table)} if table.path else {}
-    spec = Template(_template("spec")).substitute(name=name, source=_source(table.path, folder), roles=_roles(table))
+    name = _name_for(table.path) or f"my-{template if template != 'tabular' else 'table'}"
+    drafted = {folder / "schema.yaml": _drafted_schema(table.path, table, template)} if table.path else {}
+    spec = _spec(template, name, table, folder)
     card = Template(_template("card")).substitute(name=name)
     return {folder / "spec.yaml": spec, **drafted, folder / "card.yaml": card, folder / "policy.yaml": _own_policy()}
+
+
+def _spec(template: str, name: str, table: Table, folder: Path) -> str:
+    if template == "tabular":
+        return Template(_template("spec")).substitute(name=name, source=_source(table.path, folder), roles=_roles(table))
+    if table.path is None and table != Table():
+        raise SpecError(f"the built-in data of '{template}' bring their own roles; --target, --sensitive and --unit go with --data")
+    source = _source(table.path, folder) if table.path else _quoted(CONTENT[template])
+    schema = "schema.yaml  # what is public about the records" if table.path else "null  # built-in data bring their own"
+    return Template(_template(template)).substitute(name=name, source=source, schema=f"  schema: {schema}")
 
 
 def write_new(files: Mapping[Path, str]) -> None:
@@ -64,7 +73,7 @@ def _template(name: str) -> str:
 def _name_for(path: Path | None) -> str:
     """A run's name from a file's: `Visits (2024).csv` gives `Visits-2024`."""
     words = re.findall(r"[A-Za-z0-9]+", path.name.partition(".")[0]) if path else []
-    return "-".join(words)[:64].strip("-") or "my-table"
+    return "-".join(words)[:64].strip("-")
 
 
 def _source(path: Path | None, folder: Path) -> str:
@@ -87,14 +96,16 @@ def _roles(table: Table) -> str:
     )
 
 
-def _drafted_schema(path: Path, table: Table) -> str:
-    from ..data.draft import draft_schema
+def _drafted_schema(path: Path, table: Table, template: str) -> str:
+    from ..data.modality import modality, modality_of
     from ..data.schema_file import dump_schema
-    from ..data.tables import read_table
 
-    frame = read_table(path)
+    kind, wanted = modality_of(path), modality(template)  # type: ignore[arg-type]
+    if kind.name != wanted.name:
+        raise SpecError(f"{path} holds {kind.name} data; use: guardrail init {kind.name} --data {path}")
+    frame = kind.read(path)
     _require_columns([*filter(None, (table.target, table.unit)), *table.sensitive], [str(name) for name in frame.columns])
-    schema = draft_schema(frame, target=table.target, sensitive=table.sensitive, unit=table.unit or "row")
+    schema = kind.draft(frame, target=table.target, sensitive=table.sensitive, unit=table.unit or "row")
     return Template(_template("schema")).substitute(source=_quoted(path.name)) + dump_schema(schema)
 
 

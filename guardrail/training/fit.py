@@ -175,7 +175,7 @@ def _strategy(material: Material, settings: Settings, spending: LedgerSpending) 
     return Private(
         settings.privacy,
         holdout=settings.holdout,
-        schema_sources={name: schema.source_of(name) for name in schema.columns},
+        schema_sources=schema.sources(),
         unit=schema.unit,
         records=settings.privacy.records,
         spending=spending,

@@ -180,8 +180,15 @@ class Schema(Frozen):
         """What is public of the image, text, music or series; None for a table."""
         return self.image or self.text or self.music or self.series
 
+    def sources(self) -> dict[str, str]:
+        """Where the knowledge of every column comes from, and that of the content under the content's name."""
+        content = {self.content.column: self._said(self.content)} if self.content is not None else {}
+        return content | {name: self.source_of(name) for name in self.columns}
+
     def source_of(self, column: str) -> str:
         """`public (data dictionary, version 3)`: what the card prints."""
-        entry = self.columns[column]
+        return self._said(self.columns[column])
+
+    def _said(self, entry: Column | Content) -> str:
         who = entry.declared_by or self.declared_by
         return f"{entry.source} ({who})" if entry.source == "public" and who else entry.source

@@ -126,9 +126,20 @@ def test_the_audit_line_of_the_workflow_is_one_the_command_takes():
 
 
 @pytest.mark.parametrize("template", ["image", "text", "music", "series"])
-def test_what_is_not_there_yet_is_refused_by_name(template: str, capsys):
-    assert run(["init", template]) == 2
-    assert "comes with its codec" in capsys.readouterr().err
+def test_a_template_runs_as_it_is_on_built_in_data(template: str, capsys):
+    """That its spec is one: names, options, policy and card exist and fit."""
+    from guardrail.run.pipeline import read_order
+
+    assert run(["init", template]) == 0
+    assert _files() == {"spec.yaml", "card.yaml", "policy.yaml"}
+    assert f"guardrail run {Path('spec.yaml')}" in capsys.readouterr().out
+    order = read_order(Path("spec.yaml"))
+    assert order.spec.data.source.startswith("builtin:") and order.spec.privacy is None
+
+
+def test_roles_beside_built_in_data_are_refused(capsys):
+    assert run(["init", "image", "--target", "label"]) == 2
+    assert "bring their own roles" in capsys.readouterr().err
     assert _files() == set()
 
 
