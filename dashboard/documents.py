@@ -20,10 +20,17 @@ FILES = {
     "receipt": "receipt.json",
     "weights": "weights.safetensors",
     "codec": "codec.json",
-    "synthetic": "samples/synthetic.parquet",
     "report.json": "report/report.json",
 }
 """Artifacts whose recorded hash is compared with the file."""
+SAMPLES = {
+    "tabular": "samples/synthetic.parquet",
+    "image": "samples/synthetic.npz",
+    "text": "samples/synthetic.jsonl",
+    "series": "samples/synthetic.npz",
+}
+"""The same for the samples; those of music are a folder of files, which `guardrail verify` checks one by one."""
+PICTURE = b"\x89PNG\r\n\x1a\n"
 DOWNLOADS = {
     "card.html": "text/html",
     "card.md": "text/markdown",
@@ -67,12 +74,19 @@ class Saved:
         except ArtifactError:
             return None
 
+    @property
+    def preview(self) -> bytes | None:
+        """A picture of some samples, where there is one and it is one."""
+        content = self.download("preview.png")
+        return content if content is not None and content.startswith(PICTURE) else None
+
     def state_of(self, role: str) -> str:
         """Whether the file of that role still has its recorded hash."""
-        if role not in FILES:
+        files = FILES | {"synthetic": SAMPLES[self.record.modality]} if self.record.modality in SAMPLES else FILES
+        if role not in files:
             return ""
         try:
-            content = read_inside(self.folder, FILES[role], limit=2**30)
+            content = read_inside(self.folder, files[role], limit=2**30)
         except ArtifactError:
             return "cannot be read"
         if content is None:

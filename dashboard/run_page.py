@@ -59,6 +59,9 @@ def _plain(saved: Saved) -> None:
         write(paragraph("This run has no model card yet. Write it with:", code(f"guardrail card {saved.record.id}")))
         return
     _privacy(saved.card)
+    if (picture := saved.preview) is not None and saved.card.audience == "internal":
+        write(heading("Some samples"))
+        st.image(picture, caption="The first that were drawn, not chosen. For readers inside only.")
     gaps = [f"{gap.reason[:1].upper()}{gap.reason[1:]}: {', '.join(gap.metrics)}" for gap in saved.card.not_assessed]
     said = bullets(gaps) if gaps else paragraph("Every metric that guardrail knows for these data was measured.")
     write(heading("What was not assessed"), said)

@@ -43,7 +43,7 @@ def write_run_card(folder: RunFolder, report: Report, verdicts: tuple[Verdict, .
         spec=document(spec),
         artifacts=artifacts,
     )
-    write_card(card, folder.path)
+    write_card(card, folder.path, preview=folder.preview.read_bytes() if folder.preview.is_file() else None)
 
 
 def card_of(folder: RunFolder, *, home: Home) -> None:

@@ -301,7 +301,7 @@ def test_hostile_words_and_names_are_inert():
 def test_a_failing_write_leaves_no_card(tmp_path, monkeypatch):
     import guardrail.cards.write as module
 
-    def broken(card):
+    def broken(card, preview=None):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "card_html", broken)
