@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 
@@ -17,11 +18,15 @@ from ..data.modality import modality
 from ..registry.books import Reason
 from ..registry.home import Home
 from ..registry.ledger import Ledger, Reservation
-from ..vocabulary.errors import GuardrailError, SpecError, Unsupported
+from ..vocabulary import documents
+from ..vocabulary.errors import GuardrailError, SpecError
 from ..vocabulary.receipt import Mechanism, PrivacyClaim, Receipt
 from ..vocabulary.seeds import entropy
-from ..vocabulary.spec import GeneratorSpec, PrivacySpec, TrainingSpec
+from ..vocabulary.spec import GeneratorSpec, LearningSettings, PrivacySpec, TrainingSpec
+from .checkpoint import Checkpoints
+from .conduct import Conduct, Preview, precision_on
 from .contract import Recipe, parameter_count
+from .distributed import ALONE, World, join
 from .loop import Progress
 from .model import Model, build, encode, floor_of
 from .plain import Plain
@@ -46,9 +51,20 @@ class LedgerSpending:
     what: str
     parent: str | None
     tell: Callable[[str], None]
+    world: World = ALONE
+    """Of several processes only the leader asks."""
     reservation: Reservation | None = field(default=None, init=False)
 
     def reserve(self, mechanisms: tuple[Mechanism, ...]) -> None:
+        refused = None
+        try:
+            if self.world.leads:
+                self._reserve(mechanisms)
+        except GuardrailError as fault:
+            refused = fault
+        self.world.agree(refused)
+
+    def _reserve(self, mechanisms: tuple[Mechanism, ...]) -> None:
         if self.privacy is None or self.privacy.noise == "seeded":
             self.reservation = self._unbounded("seeded noise" if self.privacy else "no privacy")
         else:
@@ -58,6 +74,8 @@ class LedgerSpending:
 
     def settle(self, claim: PrivacyClaim | None) -> str:
         """The ledger's entry. Only epsilon can be settled for less."""
+        if not self.world.leads:
+            return ""
         if self.reservation is None:
             raise GuardrailError("the strategy trained without asking the ledger; please report it")
         if claim is not None and claim.valid:
@@ -113,32 +131,48 @@ def train(
     home: Home,
     report: Callable[[Progress], None],
     tell: Callable[[str], None] = warnings.warn,
+    checkpoint: Path | None = None,
+    preview: Preview | None = None,
 ) -> Model:
     """Trains; what the ledger recorded before the first step stays there whatever happens next.
 
+    Under torchrun every process calls this and gets the same model; `distributed.leads()` says which one goes on with it.
+
     Args:
         report: told after every step.
-        tell: told what the ledger has to say about this data set, in words for the user.
+        tell: told what the ledger has to say about this data set, and what the monitor sees, in words for the user.
+        checkpoint: folder that the training is kept in every `training.checkpoint_seconds`, and goes on from where one of
+            the same spec, data, seed and versions lies there; `checkpoint.remove(folder)` once the model is written. Not under privacy.
+        preview: given step and model (a copy, on the CPU, as it would be released now) every `training.preview_every` steps.
     """
-    _refuse_what_is_not_there(settings.training)
-    spending = _spending(material, settings, home, tell)
+    world, device = join(choose_device(settings.training.device))
+    spending = _spending(material, settings, home, tell, world)
+    conduct = _conduct(material, settings, device, world, tell=tell, checkpoint=checkpoint, preview=preview)
     try:
-        return _train(material, settings, spending, report)
+        return _train(material, settings, spending, report, device, conduct)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("interrupted; " + spending.what_stays()) from None
+        kept = conduct.checkpoints.step if conduct.checkpoints else None
+        later = f"; step {kept} is kept in {checkpoint}, and the same command goes on from there" if kept else ""
+        raise KeyboardInterrupt("interrupted; " + spending.what_stays() + later) from None
 
 
-def _train(material: Material, settings: Settings, spending: LedgerSpending, report: Callable[[Progress], None]) -> Model:
+def _train(
+    material: Material,
+    settings: Settings,
+    spending: LedgerSpending,
+    report: Callable[[Progress], None],
+    device: torch.device,
+    conduct: Conduct,
+) -> Model:
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
     codec = modality(material.schema.modality).codec(material.schema)
     strategy = _strategy(material, settings, spending)
-    device = choose_device(settings.training.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(entropy(settings.seed, "initial weights") % 2**63)
         generator, floor = build(settings.generator, codec), build(floor_of(codec), codec)
         dataset = Dataset(encode(codec, material.train, generator), codec.encode(material.train, "tokens"), codec.tokens)
         recipe = _recipe(strategy.recipe(type(generator)), settings.training)
-        outcome = strategy.fit(generator, dataset, recipe, seed=settings.seed, device=device, report=report)
+        outcome = strategy.fit(generator, dataset, recipe, seed=settings.seed, device=device, report=report, conduct=conduct)
         floor.initialise(outcome.counts)
     generator.cpu().eval()
     receipt = Receipt(
@@ -160,12 +194,51 @@ def _train(material: Material, settings: Settings, spending: LedgerSpending, rep
         versions=_versions(),
     )
     classes = outcome.counts.conditions() if generator.conditional else ()
-    return Model(settings.generator, generator, floor, codec, receipt, classes)
+    return Model(settings.generator, generator, floor, codec, receipt, classes, outcome.monitor)
 
 
-def _spending(material: Material, settings: Settings, home: Home, tell: Callable[[str], None]) -> LedgerSpending:
+def _spending(material: Material, settings: Settings, home: Home, tell: Callable[[str], None], world: World) -> LedgerSpending:
     what = f"train {settings.generator.name} ({settings.name})"
-    return LedgerSpending(Ledger(home), material.fingerprint, material.schema.unit, settings.privacy, what, settings.parent, tell)
+    return LedgerSpending(Ledger(home), material.fingerprint, material.schema.unit, settings.privacy, what, settings.parent, tell, world)
+
+
+def _conduct(
+    material: Material,
+    settings: Settings,
+    device: torch.device,
+    world: World,
+    *,
+    tell: Callable[[str], None],
+    checkpoint: Path | None,
+    preview: Preview | None,
+) -> Conduct:
+    training, private = settings.training, settings.privacy is not None
+    key = checkpoint_key(settings, material.fingerprint)
+    return Conduct(
+        precision=torch.float32 if private and training.precision == "auto" else precision_on(device, training.precision),
+        compile=training.compile,
+        micro_batch=training.micro_batch,
+        monitor=not private if training.monitor is None else training.monitor,
+        preview=preview,
+        preview_every=training.preview_every,
+        checkpoints=Checkpoints(checkpoint, key, training.checkpoint_seconds, world) if checkpoint is not None else None,
+        tell=tell if world.leads else lambda _: None,
+        world=world,
+    )
+
+
+def checkpoint_key(settings: Settings, data: str) -> str:
+    """What a training is, as far as it decides its weights: whatever differs here is another training."""
+    learning = {name: getattr(settings.training, name) for name in LearningSettings.model_fields}
+    what = {
+        "generator": settings.generator.model_dump(mode="json"),
+        "training": learning,
+        "seed": settings.seed,
+        "data": data,
+        "holdout": settings.holdout,
+        "versions": _versions(),
+    }
+    return documents.sha256_of(documents.canonical_json(what))
 
 
 def _strategy(material: Material, settings: Settings, spending: LedgerSpending) -> Strategy:
@@ -183,7 +256,7 @@ def _strategy(material: Material, settings: Settings, spending: LedgerSpending) 
 
 
 def _recipe(default: Recipe, training: TrainingSpec) -> Recipe:
-    said = {key: getattr(training, key) for key in ("epochs", "batch_size", "learning_rate", "clip")}
+    said = {key: getattr(training, key) for key in LearningSettings.model_fields}
     changes: dict[str, object] = {key: value for key, value in said.items() if value is not None}
     if training.batch_size is not None:
         changes["sample_rate"] = 1.0  # the batch size alone decides
@@ -198,11 +271,6 @@ def choose_device(name: str) -> torch.device:
     if not there[name]:
         raise SpecError(f"training.device {name!r} is not available on this machine; leave it out, or name cpu")
     return torch.device(name)
-
-
-def _refuse_what_is_not_there(training: TrainingSpec) -> None:
-    if training.precision == "bfloat16" or training.compile:
-        raise Unsupported("training.precision bfloat16 and training.compile are not available yet; leave them out: they change speed only")
 
 
 def _versions() -> dict[str, str]:

@@ -19,6 +19,7 @@ from ..privacy_accounting.receipts import read_receipt
 from ..vocabulary import documents
 from ..vocabulary.errors import ArtifactError, SpecError
 from ..vocabulary.frozen import parse
+from ..vocabulary.monitor import MonitorRecord
 from ..vocabulary.plugins import resolve, table
 from ..vocabulary.receipt import Receipt
 from ..vocabulary.schema import Schema
@@ -42,6 +43,8 @@ class Model:
 
     classes: tuple[np.ndarray, ...] = ()
     """Per condition the shares of the classes in the training data: what a conditional model draws from where nothing is asked."""
+    monitor: MonitorRecord | None = None
+    """What was seen of its training, where it was watched; not part of what `load` reads."""
 
     def sample(self, n: int, *, seed: int = 0, given: Tensor | None = None) -> pd.DataFrame:
         """`n` records; the same seed gives the same ones.
@@ -92,9 +95,7 @@ class Model:
     def complete_encoded(self, records: Batch, known: Tensor, *, seed: int = 0) -> pd.DataFrame:
         rng, draws = torch.Generator().manual_seed(entropy(seed, "complete") % 2**63), stream(seed, "complete/decode")
         with torch.no_grad():
-            parts = [
-                self.generator.complete(part, mask, rng) for part, mask in zip(records.split(CHUNK), known.split(CHUNK), strict=True)
-            ]
+            parts = [self.generator.complete(part, mask, rng) for part, mask in zip(records.split(CHUNK), known.split(CHUNK), strict=True)]
         return self._decoded(parts, draws)
 
     def anomaly_score(self, frame: pd.DataFrame) -> np.ndarray:
@@ -184,7 +185,11 @@ def load(folder: Path) -> Model:
 
 
 def codec_document(model: Model) -> dict[str, Any]:
-    return {"schema": model.codec.schema.model_dump(mode="json"), "generator": model.family.model_dump(mode="json"), "classes": [shares.tolist() for shares in model.classes]}
+    return {
+        "schema": model.codec.schema.model_dump(mode="json"),
+        "generator": model.family.model_dump(mode="json"),
+        "classes": [shares.tolist() for shares in model.classes],
+    }
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

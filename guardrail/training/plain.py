@@ -1,9 +1,13 @@
-"""Training without privacy: shuffled batches, exact counts, one public seed. Same spec, same machine, same model."""
+"""Training without privacy: shuffled batches, exact counts, one public seed. Same spec, same machine, same model.
+
+Batch and draws of a player's step follow from the seed, the player and the number of the step, and from nothing that happened
+before: so a training can go on from weights and moments alone, on as many processes as one likes.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -11,10 +15,11 @@ from torch import Tensor
 
 from ..vocabulary.errors import Unsupported
 from ..vocabulary.seeds import entropy
+from .conduct import PLAINLY, Conduct, Previews
 from .contract import Batch, Generator, Player, Recipe
-from .loop import Progress, train
+from .loop import Companion, Progress, train
+from .monitor import Monitor
 from .strategy import Dataset, Outcome, Spending, optimizer_of, smoothed_shares
-
 
 CHUNK = 4096
 """Records whose statistics are in memory at once."""
@@ -48,24 +53,110 @@ class ExactCounts:
         return torch.stack([statistic(part).sum(0) for part in self._dataset.records.split(CHUNK)]).sum(0)
 
 
-class PlainTurn:
-    def __init__(self, player: Player, optimizer: torch.optim.Optimizer, batches: Iterator[Batch], recipe: Recipe) -> None:
-        self.player, self.optimizer, self._batches, self._recipe = player, optimizer, batches, recipe
+class Order:
+    """Epoch after epoch, without end, each in an order of its own."""
 
-    def step(self) -> float | None:
-        batch = next(self._batches)
+    def __init__(self, records: int, batch_size: int, seed: int, name: str) -> None:
+        self._records, self._size, self._seed, self._name = records, batch_size, seed, name
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+        self.per_epoch = math.ceil(records / batch_size)
+
+    def __call__(self, number: int) -> Tensor:
+        """(records of the batch,) int64: which records the player's batch of this number holds, the first being 0."""
+        epoch, place = divmod(number, self.per_epoch)
+        if epoch != self._epoch:
+            rng = torch.Generator().manual_seed(entropy(self._seed, f"batches of {self._name}, epoch {epoch}") % 2**63)
+            self._epoch, self._order = epoch, torch.randperm(self._records, generator=rng)
+        return self._order[place * self._size : (place + 1) * self._size]
+
+
+class PlainTurn:
+    def __init__(
+        self,
+        name: str,
+        player: Player,
+        optimizer: torch.optim.Optimizer,
+        records: Batch,
+        order: Order,
+        recipe: Recipe,
+        *,
+        seed: int,
+        conduct: Conduct,
+    ) -> None:
+        self.player, self.optimizer = player, optimizer
+        self._name, self._records, self._order, self._recipe, self._seed = name, records, order, recipe, seed
+        self._conduct, self._device = conduct, records.x.device
+        self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self._losses, self._free_loss = player.losses, player.free_loss
+        self._unproven = conduct.compile
+        if conduct.compile:
+            self._losses, self._free_loss = torch.compile(player.losses), torch.compile(player.free_loss)
+        self.number = 0
+        """Of the player's next batch."""
+        self.gradient_norm: Tensor | None = None
+        """Of the latest step before it was bounded; None where nothing bounds it."""
+
+    def step(self) -> Tensor | None:
+        indices, number = self._order(self.number), self.number
+        self.number += 1
         self.optimizer.zero_grad()
-        loss = self.player.losses(batch).mean() if self.player.sees_records else None
-        free = self.player.free_loss(len(batch))
-        total = loss if free is None else free if loss is None else loss + free
-        if total is None:
+        loss = self._backward(indices[self._conduct.world.share(len(indices))], len(indices), number)
+        loss = self._conduct.world.sum_gradients(self._parameters, loss)
+        if loss is None:
             return None
-        total.backward()
         if self._recipe.max_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.player.parameters(), self._recipe.max_norm)
+            self.gradient_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.max_norm)
         self.optimizer.step()
         self.player.after_step()
-        return float(total.detach())
+        return loss
+
+    def _backward(self, indices: Tensor, n: int, number: int) -> Tensor | None:
+        """Puts this process's part of the gradient into `.grad`: of its records, a few at a time where memory asks for it."""
+        try:
+            reseed(self._device, entropy(self._seed, f"draws of {self._name}, batch {number}, process {self._conduct.world.rank}"))
+            total: Tensor | None = None
+            for part in indices.split(self._conduct.micro_batch or n) if len(indices) else ():
+                with self._conduct.precisely(self._device):
+                    loss = self._mean_loss(part)
+                if loss is None:
+                    return None
+                if len(part) != n:
+                    loss = loss * (len(part) / n)
+                loss.backward()
+                total = loss.detach() if total is None else total + loss.detach()
+        except Exception as fault:
+            # Only compiled losses, only the first time: whatever else is wrong comes again without the compiler.
+            if not self._unproven:
+                raise
+            return self._uncompiled(indices, n, number, fault)
+        self._unproven = False
+        return total
+
+    def _mean_loss(self, indices: Tensor) -> Tensor | None:
+        loss = None
+        if self.player.sees_records:
+            losses = self._losses(self._records[indices.to(self._device)])
+            loss = (losses.float() if losses.dtype == torch.bfloat16 else losses).mean()
+        free = self._free_loss(len(indices))
+        return loss if free is None else free if loss is None else loss + free
+
+    def _uncompiled(self, indices: Tensor, n: int, number: int, fault: Exception) -> Tensor | None:
+        self._conduct.tell(
+            f"training.compile: the losses of {self._name} could not be compiled here, and run as they are "
+            f"({type(fault).__name__}: {str(fault).strip().splitlines()[0] if str(fault).strip() else 'no message'})"
+        )
+        self._unproven, self._losses, self._free_loss = False, self.player.losses, self.player.free_loss
+        self.optimizer.zero_grad()
+        return self._backward(indices, n, number)
+
+
+def reseed(device: torch.device, seed: int) -> None:
+    """torch's generator, of the CPU and of the device that trains."""
+    torch.default_generator.manual_seed(seed % 2**63)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed % 2**63)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed % 2**63)
 
 
 class Plain:
@@ -76,30 +167,50 @@ class Plain:
         return generator.plain
 
     def fit(
-        self, generator: Generator, dataset: Dataset, recipe: Recipe, *, seed: int, device: torch.device, report: Callable[[Progress], None]
+        self,
+        generator: Generator,
+        dataset: Dataset,
+        recipe: Recipe,
+        *,
+        seed: int,
+        device: torch.device,
+        report: Callable[[Progress], None],
+        conduct: Conduct = PLAINLY,
     ) -> Outcome:
         self._spending.reserve(())
         torch.manual_seed(entropy(seed, "training") % 2**63)
         counts = ExactCounts(dataset)
         generator.initialise(counts)
         generator.to(device)
+        conduct.world.spread(generator)
         rows = len(dataset.records)
         batch_size = min(math.ceil(recipe.sample_rate * rows), recipe.batch_size or rows)
+        records = dataset.records.to(device)
         turns = [
             PlainTurn(
-                player, optimizer_of(player, recipe), _shuffled(dataset.records.to(device), batch_size, entropy(seed, f"batches of {name}")), recipe
+                name, player, optimizer_of(player, recipe), records, Order(rows, batch_size, seed, name), recipe, seed=seed, conduct=conduct
             )
             for name, player in generator.players().items()
         ]
-        steps = recipe.epochs * math.ceil(rows / batch_size) if turns else 0
-        if turns:
-            train(generator, turns, recipe, steps=steps, epsilon_after=lambda _: None, report=report)
-        return Outcome(counts, steps, batch_size, recipe.epochs if turns else 1, None, rows)
+        if not turns:
+            return Outcome(counts, 0, batch_size, 1, None, rows)
+        steps = recipe.epochs * math.ceil(rows / batch_size)
+        monitor = Monitor(dataset, seed=seed, device=device, tell=conduct.tell) if conduct.monitor and conduct.world.leads else None
+        train(
+            generator,
+            turns,
+            recipe,
+            steps=steps,
+            epsilon_after=lambda _: None,
+            report=report if conduct.world.leads else lambda _: None,
+            companions=companions(conduct, monitor),
+            keeper=conduct.checkpoints,
+        )
+        return Outcome(counts, steps, batch_size, recipe.epochs, None, rows, monitor.record() if monitor else None)
 
 
-def _shuffled(records: Batch, batch_size: int, seed: int) -> Iterator[Batch]:
-    """Epoch after epoch, without end, each in a new order."""
-    order = torch.Generator().manual_seed(seed % 2**63)
-    while True:
-        for indices in torch.randperm(len(records), generator=order).split(batch_size):
-            yield records[indices.to(records.x.device)]
+def companions(conduct: Conduct, monitor: Monitor | None) -> dict[str, Companion]:
+    found: dict[str, Companion] = {"monitor": monitor} if monitor else {}
+    if conduct.preview is not None and conduct.world.leads:
+        found["preview"] = Previews(conduct.preview, conduct.preview_every)
+    return found

@@ -23,6 +23,7 @@ from ..vocabulary.receipt import GaussianQuery, Mechanism, PrivacyClaim, Sampled
 from ..vocabulary.seeds import stream as public_stream
 from ..vocabulary.spec import PrivacySpec
 from .accounting import calibrate, epsilon_prv, epsilon_rdp, zcdp_of
+from .conduct import Conduct, Previews
 from .contract import Batch, Generator, Player, Recipe
 from .loop import Progress, train
 from .private_turn import FreeTurn, PrivateTurn
@@ -31,6 +32,9 @@ from .strategy import Dataset, Outcome, Spending, optimizer_of, smoothed_shares
 
 COUNTS_SHARE = 0.05
 """Part of the budget (as zCDP's rho) that the one-way counts get where gradients get the rest."""
+
+
+UNWATCHED = Conduct(monitor=False)
 
 
 class NoisyCounts:
@@ -105,8 +109,17 @@ class Private:
             )
 
     def fit(
-        self, generator: Generator, dataset: Dataset, recipe: Recipe, *, seed: int, device: torch.device, report: Callable[[Progress], None]
+        self,
+        generator: Generator,
+        dataset: Dataset,
+        recipe: Recipe,
+        *,
+        seed: int,
+        device: torch.device,
+        report: Callable[[Progress], None],
+        conduct: Conduct = UNWATCHED,
     ) -> Outcome:
+        refuse_conduct(conduct)
         source = self._source(seed)
         # What a model draws while training (a latent code) belongs to a place in the batch, and the batch is secret.
         torch.manual_seed(secrets.randbits(63) if self._privacy.noise == "secure" else seed)
@@ -125,7 +138,9 @@ class Private:
             turns = [
                 self._turn(player, mechanism, recipe, batches, rate * records, source) for player, mechanism in self._charged(players, plan)
             ]
-            train(generator, turns, recipe, steps=steps, epsilon_after=self._meter(plan, steps), report=report)
+            # Pictures of what the noisy steps made are post-processing; the monitor would look at the records.
+            previews = {} if conduct.preview is None else {"preview": Previews(conduct.preview, conduct.preview_every)}
+            train(generator, turns, recipe, steps=steps, epsilon_after=self._meter(plan, steps), report=report, companions=previews)
             for turn in turns:
                 turn.close()
         claim = self._claim(self._normalised(plan, rate * records), records)
@@ -222,6 +237,21 @@ class Private:
             noise=self._privacy.noise,
             schema_sources=self._sources,
         )
+
+
+def refuse_conduct(conduct: Conduct) -> None:
+    """What a private training may not do, or cannot yet, refused by name before the records are read."""
+    asked = {
+        "checkpoints, whose noise and batches would have to stay secret": conduct.checkpoints,
+        "training.monitor: every look at the records would be one that nobody paid for": conduct.monitor,
+        "training.precision bfloat16: norms in it are too coarse to bound a record's gradient": conduct.precision != torch.float32,
+        "training.compile: per-record gradients are taken layer by layer": conduct.compile,
+        "training.micro_batch: a private batch is taken in parts already": conduct.micro_batch,
+        "training on several processes": conduct.world.size > 1,
+    }
+    for what, there in asked.items():
+        if there:
+            raise Unsupported(f"not available under privacy: {what}; leave it out")
 
 
 def _poisson(records: Batch, rate: float, source: Stream) -> Iterator[Batch]:

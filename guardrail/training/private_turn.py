@@ -84,14 +84,13 @@ class PrivateTurn:
         if self._hooks is not None:
             self._hooks.cleanup()
 
-    def step(self) -> float | None:
+    def step(self) -> None:
         clipped = self.clipped_sum(next(self._batches))
         self.optimizer.free_gradients = self._free_gradients()
         for parameter, gradient in zip(self.optimizer.params, clipped, strict=True):
             parameter.grad, parameter.summed_grad = gradient, None
         self.optimizer.step()
         self.player.after_step()
-        return None
 
     def clipped_sum(self, batch: Batch) -> list[Tensor]:
         """Per parameter the sum over records of min(1, clip / norm) x gradient; zeros for an empty batch."""
@@ -211,14 +210,13 @@ class FreeTurn:
     def __init__(self, player: Player, optimizer: torch.optim.Optimizer, n: int) -> None:
         self.player, self.optimizer, self._n = player, optimizer, n
 
-    def step(self) -> float | None:
+    def step(self) -> None:
         self.optimizer.zero_grad()
         loss = self.player.free_loss(self._n)
         if loss is not None:
             loss.backward()
             self.optimizer.step()
             self.player.after_step()
-        return None
 
     def close(self) -> None:
         """Nothing was put on the player."""

@@ -8,8 +8,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
+
+from ..vocabulary.monitor import MonitorRecord
 from ..vocabulary.receipt import Mechanism, PrivacyClaim
 from ..vocabulary.spaces import TokenSpace
+from .conduct import Conduct
 from .contract import Batch, Counts, Generator, Player, Recipe
 from .loop import Progress
 
@@ -36,6 +39,8 @@ class Outcome:
     epochs: int
     privacy: PrivacyClaim | None
     trained_rows: int | None
+    monitor: MonitorRecord | None = None
+    """None: closed-form families, private trainings, and where nobody wanted it."""
 
 
 class Spending(Protocol):
@@ -54,7 +59,15 @@ class Strategy(Protocol):
         ...
 
     def fit(
-        self, generator: Generator, dataset: Dataset, recipe: Recipe, *, seed: int, device: torch.device, report: Callable[[Progress], None]
+        self,
+        generator: Generator,
+        dataset: Dataset,
+        recipe: Recipe,
+        *,
+        seed: int,
+        device: torch.device,
+        report: Callable[[Progress], None],
+        conduct: Conduct = ...,
     ) -> Outcome:
         """Trains in place."""
         ...

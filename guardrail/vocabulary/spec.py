@@ -39,14 +39,24 @@ class LearningSettings(Frozen):
     batch_size: int | None = Field(default=None, gt=0, description="under privacy: the expected size of a Poisson-sampled batch")
     learning_rate: float | None = Field(default=None, gt=0)
     clip: float | None = Field(default=None, gt=0, description="bound on one record's gradient norm; used under privacy only")
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] | None = None
+    weight_decay: float | None = Field(default=None, ge=0)
+    schedule: Literal["cosine", "linear", "constant"] | None = Field(default=None, description="of the learning rate")
+    warmup: float | None = Field(default=None, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    average: float | None = Field(default=None, ge=0, lt=1, description="decay of the moving average of the weights; 0: the last weights")
+    max_norm: float | None = Field(default=None, gt=0, description="bound on the norm of a step's gradient; used without privacy only")
 
 
 class SpeedSettings(Frozen):
-    """Settings that change only speed and can touch no claim."""
+    """Settings that change speed, memory and what is looked at, not what is learned, and can touch no claim."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    compile: bool = False
+    precision: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="auto: bfloat16 on a GPU that has it")
+    compile: bool = Field(default=False, description="compile the losses, where there is a compiler; without privacy only")
+    micro_batch: int | None = Field(default=None, gt=0, description="records per backward pass, where a batch does not fit into memory")
+    checkpoint_seconds: float = Field(default=60, ge=0, description="how often a training without privacy is saved, to go on after a kill")
+    preview_every: int | None = Field(default=None, gt=0, description="steps between sample pictures; None: ten in a training")
+    monitor: bool | None = Field(default=None, description="watch for instability and mode collapse; None: without privacy only")
 
 
 class TrainingSpec(LearningSettings, SpeedSettings):
