@@ -96,6 +96,17 @@ class Convolution(Player):
         return self.layers(batch.x).squeeze(1).square()
 
 
+class Recurrent(Player):
+    """A layer without a rule."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Bilinear(5, 5, 1))
+
+    def losses(self, batch: Batch) -> Tensor:
+        return self.layers[0](batch.x, batch.x).squeeze(1)
+
+
 class Sequence(Player):
     """A linear layer on several vectors per record: its gradient is a sum of outer products."""
 
@@ -127,8 +138,8 @@ def test_one_pass_and_two_passes_agree(doubles: None):
         assert torch.allclose(a, b, atol=1e-12)
 
 
-def test_only_players_made_of_linear_layers_take_one_pass():
-    assert supports(Regression()) and not supports(Convolution())
+def test_only_players_made_of_layers_with_rules_take_one_pass():
+    assert supports(Regression()) and supports(Convolution()) and not supports(Recurrent())
     tied = Regression()
     tied.layers[4].weight = nn.Parameter(tied.layers[2].weight[:1].detach())
     tied.extra = nn.Linear(4, 4)
