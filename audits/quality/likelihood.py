@@ -49,7 +49,9 @@ class Likelihood:
             raise ValueError("the likelihood audit needs a holdout and a model with a likelihood")
         if len(holdout) < LEAST_RECORDS:
             return _nothing(f"the holdout has {len(holdout)} records; {LEAST_RECORDS} are the least")
-        records = {"holdout": self._some(holdout, rng)} | ({"train": self._some(train, rng)} if train is not None and len(train) >= LEAST_RECORDS else {})
+        records = {"holdout": self._some(holdout, rng)} | (
+            {"train": self._some(train, rng)} if train is not None and len(train) >= LEAST_RECORDS else {}
+        )
         found = {role: np.asarray(density(frame), dtype=float) for role, frame in records.items()}
         if evidence.floor_likelihood is not None:
             found["floor"] = np.asarray(evidence.floor_likelihood(records["holdout"]), dtype=float)

@@ -36,7 +36,9 @@ def sample(
     if where and balance:
         raise SpecError("--where and --balance: ask for one of them")
     if (where or balance) and out is None:
-        raise SpecError("--where and --balance give other records than the run's own samples, which its audits look at; name a file with -o")
+        raise SpecError(
+            "--where and --balance give other records than the run's own samples, which its audits look at; name a file with -o"
+        )
     home = Home.find()
     folder = find_run(run, home)
     spec, marks = folder.spec, () if no_marks else folder.spec.sample.marks

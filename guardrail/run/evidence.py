@@ -68,6 +68,12 @@ def assemble(folder: RunFolder, material: Material, model: Model, *, home: Home)
     )
     rows = {"train": len(material.train), "holdout": 0 if material.holdout is None else len(material.holdout), "synthetic": len(synthetic)}
     subject = Subject(
-        name=spec.name, modality=schema.modality, family=model.receipt.generator, receipt=hashes["receipt"], target=schema.target, artifacts=hashes, rows=rows
+        name=spec.name,
+        modality=schema.modality,
+        family=model.receipt.generator,
+        receipt=hashes["receipt"],
+        target=schema.target,
+        artifacts=hashes,
+        rows=rows,
     )
     return evidence, subject

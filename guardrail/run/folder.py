@@ -22,7 +22,6 @@ from ..vocabulary.schema import Schema
 from ..vocabulary.spec import Spec
 
 
-
 class RunFolder:
     """Paths and documents of one run."""
 

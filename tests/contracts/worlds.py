@@ -117,7 +117,13 @@ WORLDS: dict[str, World] = {
     ),
     "image": World(
         Schema.model_validate(
-            {"modality": "image", "declared_by": "this suite", "target": "label", "image": {"height": 8, "width": 8, "levels": 4}, "columns": LABEL}
+            {
+                "modality": "image",
+                "declared_by": "this suite",
+                "target": "label",
+                "image": {"height": 8, "width": 8, "levels": 4},
+                "columns": LABEL,
+            }
         ),
         _images,
     ),
@@ -151,7 +157,12 @@ WORLDS: dict[str, World] = {
                 "modality": "series",
                 "declared_by": "this suite",
                 "target": "label",
-                "series": {"channels": {"x": {"low": -2, "high": 2}, "y": {"low": -2, "high": 2}}, "steps": 8, "missing": True, "levels": 8},
+                "series": {
+                    "channels": {"x": {"low": -2, "high": 2}, "y": {"low": -2, "high": 2}},
+                    "steps": 8,
+                    "missing": True,
+                    "levels": 8,
+                },
                 "columns": LABEL,
             }
         ),
