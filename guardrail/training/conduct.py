@@ -79,6 +79,15 @@ class Previews:
         return None
 
 
+def reseed(device: torch.device, seed: int) -> None:
+    """torch's generator, of the CPU and of the device that trains."""
+    torch.default_generator.manual_seed(seed % 2**63)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed % 2**63)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed % 2**63)
+
+
 @contextmanager
 def undisturbed(generator: Generator) -> Iterator[None]:
     """Looks at a model in training and leaves no trace: random streams, buffers and modes are put back."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..vocabulary.spaces import TokenSpace
+from .conduct import reseed
 from .contract import Batch, Generator, Player
 
 RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.Threshold)
@@ -125,7 +126,7 @@ def _best(
     optimizer = torch.optim.Adam(groups)
     values = [_value(mover, held_out, seed)]
     for step in range(steps):
-        torch.manual_seed(seed + 1 + step)
+        reseed(practice.x.device, seed + 1 + step)
         optimizer.zero_grad()
         (-sign * mover.game_value(practice)).backward()
         optimizer.step()
@@ -137,5 +138,5 @@ def _best(
 
 
 def _value(generator: Generator, batch: Batch, seed: int) -> float:
-    torch.manual_seed(seed)  # the same draws for every weighing
+    reseed(batch.x.device, seed)  # the same draws for every weighing
     return float(generator.game_value(batch).detach())

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from ..vocabulary.monitor import MonitorModes, MonitorRecord
 from ..vocabulary.seeds import entropy, stream
-from .conduct import undisturbed
+from .conduct import reseed, undisturbed
 from .contract import Generator
 from .looks import Clusters, dead_units, duality_gap, plays_a_game
 from .loop import Training, Turn, read
-from .signs import explodes, fades, swings
+from .signs import FIRST, explodes, fades, swings
 from .strategy import Dataset
 
 POINTS = 200
@@ -91,7 +91,7 @@ class Monitor:
     def after_step(self, training: Training, losses: Mapping[str, Tensor | None]) -> Mapping[str, float]:
         step, seen = training.step, {}
         self._waiting.append((step, {name: loss.detach() for name, loss in losses.items() if loss is not None}))
-        if step % self._norm_every == 0:
+        if step <= FIRST or step % self._norm_every == 0:
             self._norms.append((step, {name: norm for name, turn in training.turns.items() if (norm := _norm(turn)) is not None}))
         if step % self._look_every == 0:
             self._drain()
@@ -261,7 +261,7 @@ class Monitor:
     @contextmanager
     def _quietly(self, generator: Generator) -> Iterator[None]:
         with undisturbed(generator):
-            torch.manual_seed(self._seed)
+            reseed(self._device, self._seed)
             yield
 
     def _warn(self, kind: str, step: int, text: str) -> None:

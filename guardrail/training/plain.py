@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..vocabulary.errors import Unsupported
 from ..vocabulary.seeds import entropy
-from .conduct import PLAINLY, Conduct, Previews
+from .conduct import PLAINLY, Conduct, Previews, reseed
 from .contract import Batch, Generator, Player, Recipe
 from .loop import Companion, Progress, train
 from .monitor import Monitor
@@ -148,15 +148,6 @@ class PlainTurn:
         self._unproven, self._losses, self._free_loss = False, self.player.losses, self.player.free_loss
         self.optimizer.zero_grad()
         return self._backward(indices, n, number)
-
-
-def reseed(device: torch.device, seed: int) -> None:
-    """torch's generator, of the CPU and of the device that trains."""
-    torch.default_generator.manual_seed(seed % 2**63)
-    if device.type == "cuda":
-        torch.cuda.default_generators[device.index or 0].manual_seed(seed % 2**63)
-    elif device.type == "mps":
-        torch.mps.manual_seed(seed % 2**63)
 
 
 class Plain:

@@ -10,9 +10,9 @@ BLOCKS = 20
 REVERSALS = 8
 """Of the 18 places where a curve of 20 block means can turn; noise around a trend makes fewer that stand out of it."""
 ZIGZAG = -0.5
-"""Correlation of a loss's change with its next one is -0.5 for pure noise; of the loss itself, around its trend, 0."""
+"""Correlation of a loss with the next one, around their trend: 0 for noise, towards -1 where every step overshoots."""
 EXPLOSION, FADING = 100.0, 1e-3
-"""Of a gradient's norm against its median over the first measurements."""
+"""Of a gradient's norm: against the median, and against the largest, of the first steps."""
 FIRST = 10
 
 
@@ -25,8 +25,8 @@ def swings(losses: Sequence[float]) -> bool:
 
 
 def _zigzags(values: np.ndarray) -> bool:
-    """Every step overshoots: consecutive losses lie on opposite sides of the trend, in the later half as well."""
-    return all(_neighbour_correlation(half) < ZIGZAG for half in np.array_split(values, 2))
+    """Every step overshoots: consecutive losses lie on opposite sides of the trend, in both of the last two quarters."""
+    return all(_neighbour_correlation(quarter) < ZIGZAG for quarter in np.array_split(values, 4)[2:])
 
 
 def _neighbour_correlation(values: np.ndarray) -> float:
@@ -70,7 +70,7 @@ def explodes(norms: Sequence[float]) -> bool:
 
 def fades(norms: Sequence[float]) -> bool:
     """The latest gradients are all but nothing against the first ones."""
-    return len(norms) >= FIRST + 3 and max(norms[-3:]) < FADING * _first(norms)
+    return len(norms) >= FIRST + 3 and max(norms[-3:]) < FADING * max(norm for norm in norms[:FIRST])
 
 
 def _first(norms: Sequence[float]) -> float:

@@ -102,6 +102,9 @@ class Game(Generator):
         return F.logsigmoid(self.critic.network(batch.x)).mean() + F.logsigmoid(-self.critic.network(fakes)).mean()
 
 
+UNWATCHED = Conduct(monitor=False)
+
+
 class Free:
     """A ledger that lets everybody."""
 
@@ -134,7 +137,7 @@ class Studio:
     ring = staticmethod(ring)
 
     @staticmethod
-    def fit(kind: Any = Noisy, *, records: Tensor | None = None, conduct: Conduct = Conduct(monitor=False), seed: int = 0, **changes: Any):
+    def fit(kind: Any = Noisy, *, records: Tensor | None = None, conduct: Conduct = UNWATCHED, seed: int = 0, **changes: Any):
         torch.manual_seed(5)
         model = kind() if isinstance(kind, type) else kind
         x = ring() if records is None else records
