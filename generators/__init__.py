@@ -13,6 +13,14 @@ TABLE: dict[str, Entry] = {
         paper="https://arxiv.org/abs/1502.03509",
         extra="train",
     ),
+    "markov": Entry(
+        ".markov:Markov",
+        "every token given the few before it, smoothed: the floor of texts, music and series",
+        modalities=("tabular", "image", "text", "music", "series"),
+        abilities=("sample", "prompt", "log_likelihood", "score"),
+        paper="https://doi.org/10.1002/j.1538-7305.1948.tb01338.x",
+        extra="train",
+    ),
     "marginals": Entry(
         ".marginals:Marginals",
         "every column by itself: the floor beside every model",

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..vocabulary.errors import Unsupported
 from ..vocabulary.frozen import Frozen
 from ..vocabulary.plugins import table
-from ..vocabulary.spaces import Space, SpaceKind
+from ..vocabulary.spaces import SpaceKind
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,13 @@ class Counts(Protocol):
         """The same for each condition: the shares of the classes."""
         ...
 
-    def ngrams(self, order: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of a shared vocabulary: how often each run of `order + 1` tokens occurs, the record's beginning padded by the
-        number of tokens in the vocabulary, its end counted once. Runs that occur (runs, order + 1) int64, and counts (runs,)."""
+    def ngrams(self, order: int, period: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """How often each run of `order + 1` tokens occurs at each place: its last token's position modulo `period`.
+
+        A record's beginning is padded by the size of the (largest) vocabulary, its end counts once. Where every position has a
+        vocabulary of its own, `period` is their number. Runs that occur, ascending, (runs, 1 + order + 1) int64: the place, then
+        the tokens; and counts (runs,).
+        """
         ...
 
     def total(self, statistic: Callable[[Batch], Tensor]) -> Tensor:

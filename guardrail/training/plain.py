@@ -37,20 +37,32 @@ class ExactCounts:
         given, sizes = self._dataset.records.given.cpu().numpy(), self._dataset.space.conditions
         return tuple(smoothed_shares(np.bincount(given[:, i], minlength=size)) for i, size in enumerate(sizes))
 
-    def ngrams(self, order: int) -> tuple[np.ndarray, np.ndarray]:
-        space = self._dataset.space
-        if not space.shared:
-            raise Unsupported("token runs are counted where all positions share one vocabulary; the columns of a table do not")
-        tokens, start = self._dataset.tokens, space.sizes[0]
-        padded = np.concatenate([np.full((len(tokens), order), start), tokens], axis=1)
+    def ngrams(self, order: int, period: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        space, tokens = self._dataset.space, self._dataset.tokens
+        if not space.shared and period != space.length:
+            raise Unsupported(
+                "the columns of a table have vocabularies of their own: count runs of tokens with period = the number of columns"
+            )
+        padded = np.concatenate([np.full((len(tokens), order), max(space.sizes)), tokens], axis=1)
         runs = np.lib.stride_tricks.sliding_window_view(padded, order + 1, axis=1)
+        places = np.broadcast_to((np.arange(space.length) % period)[None, :, None], (*tokens.shape, 1))
+        runs = np.concatenate([places, runs], axis=2)
         if space.end is not None:  # the end once; what fills up the positions after it is nothing that happened
             runs = runs[(tokens == space.end).cumsum(axis=1) - (tokens == space.end) == 0]
-        found, counts = np.unique(runs.reshape(-1, order + 1), axis=0, return_counts=True)
-        return found, counts
+        return _distinct(runs.reshape(-1, order + 2))
 
     def total(self, statistic: Callable[[Batch], Tensor]) -> Tensor:
         return torch.stack([statistic(part).sum(0) for part in self._dataset.records.split(CHUNK)]).sum(0)
+
+
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that occur, in ascending order, and how often each does."""
+    if not rows.size:
+        return rows.astype(np.int64), np.zeros(0, np.int64)
+    order = np.lexsort(rows.T[::-1])  # several times faster than unique(axis=0)
+    rows = rows[order]
+    first = np.concatenate([[True], (rows[1:] != rows[:-1]).any(axis=1)])
+    return rows[first], np.diff(np.append(np.flatnonzero(first), len(rows)))
 
 
 class Order:

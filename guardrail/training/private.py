@@ -58,7 +58,7 @@ class NoisyCounts:
             raise Unsupported("private training of a family that is conditioned on a class is not available yet")
         return ()
 
-    def ngrams(self, order: int) -> tuple[np.ndarray, np.ndarray]:
+    def ngrams(self, order: int, period: int = 1) -> tuple[np.ndarray, np.ndarray]:
         raise Unsupported("counts of token runs under privacy are not available yet")
 
     def total(self, statistic: Callable[[Batch], Tensor]) -> Tensor:

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from .finding import Finding
+from .monitor import MonitorRecord
 from .receipt import Receipt
 from .schema import Schema
 
-Need = Literal["train", "holdout", "synthetic", "receipt", "target", "sensitive", "marks", "log_likelihood"]
+Need = Literal["train", "holdout", "synthetic", "receipt", "target", "sensitive", "marks", "log_likelihood", "monitor"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Evidence:
     """The released model's log-density per record, (rows,), where we have the model and it offers one."""
     floor_likelihood: Callable[[pd.DataFrame], np.ndarray] | None = None
     """The same of the floor; comparable where both live on tokens."""
+    monitor: MonitorRecord | None = None
+    """What was seen of the training, where it was watched."""
     modality: str = "tabular"
     hashes: dict[str, str] = field(default_factory=dict)
     """Artifact hashes by role; findings cite them."""
@@ -56,7 +59,15 @@ class Evidence:
             "synthetic": "no synthetic data was given",
             "receipt": "no training receipt: these samples come from elsewhere",
             "log_likelihood": "no model of ours that gives probabilities",
+            "monitor": self._unwatched(),
         }[need]
+
+    def _unwatched(self) -> str:
+        if self.receipt is None:
+            return "no monitor record: these samples come from elsewhere"
+        if self.receipt.privacy is not None:
+            return "no monitor record: private training is not watched, every look at the records would be one that nobody paid for"
+        return "no monitor record: the training was not watched, or the family learns in closed form"
 
     def unmet(self, needs: Iterable[Need]) -> str:
         """Why each of `needs` that is not met is not; empty where all are."""
