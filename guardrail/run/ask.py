@@ -12,15 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ..data.kinds import dtype_of, read_cells
 from ..data.modality import modality
-from ..training.contract import Batch
 from ..training.model import Model
 from ..vocabulary.errors import InputError, SpecError, UnknownName, Unsupported
 from ..vocabulary.plugins import table
 from ..vocabulary.schema import Categorical, Numeric
+from ..vocabulary.seeds import stream
 
 MOST_DRAWN = 200
 """Rows drawn per row asked for, at most, before a condition is called too rare."""
@@ -54,7 +53,7 @@ def sample_where(model: Model, n: int, where: Mapping[str, str], *, seed: int) -
     for name in where:
         if name not in (content, *classes):
             raise _not_known(model, name, (content, *classes))
-    given = _classes(model, n, where) if any(name in classes for name in where) else None
+    given = _classes(model, n, where, seed) if any(name in classes for name in where) else None
     if content in where:
         return _continued(model, n, where[content], given, seed)
     return model.sample(n, seed=seed, given=given)
@@ -89,7 +88,7 @@ def _not_known(model: Model, name: str, known: Sequence[str]) -> SpecError:
     return SpecError(f"--where {name!r}: a {model.family.name} of {model.codec.schema.modality} can be asked for {', '.join(known)}")
 
 
-def _classes(model: Model, n: int, where: Mapping[str, str]) -> torch.Tensor:
+def _classes(model: Model, n: int, where: Mapping[str, str], seed: int) -> np.ndarray:
     """(n, conditions): every record of the class asked for; other conditions by their shares."""
     if not model.generator.conditional:
         able = sorted(name for name, entry in table("generators").items() if "where" in entry.abilities)
@@ -97,14 +96,11 @@ def _classes(model: Model, n: int, where: Mapping[str, str]) -> torch.Tensor:
             f"this {model.family.name} was trained without classes, so it cannot be asked for one; families that can: {', '.join(able)} "
             "(on data whose schema names a target)"
         )
-    tokens = []
+    given = model.some_classes(n, stream(seed, "classes"))
     for i, coder in enumerate(model.codec.conditions):
         if coder.name in where:
-            value = _cell(model, coder.name, where[coder.name])
-            tokens.append(np.repeat(coder.encode(value), n))
-        else:
-            tokens.append(np.random.default_rng(n + i).choice(coder.size, n, p=model.classes[i]))
-    return torch.from_numpy(np.stack(tokens, axis=1))
+            given[:, i] = coder.encode(_cell(model, coder.name, where[coder.name]))[0]
+    return given
 
 
 def _cell(model: Model, name: str, text: str) -> pd.Series:
@@ -116,21 +112,17 @@ def _cell(model: Model, name: str, text: str) -> pd.Series:
     return pd.Series(cells.values).astype(dtype_of(entry))
 
 
-def _continued(model: Model, n: int, beginning: str, given: torch.Tensor | None, seed: int) -> pd.DataFrame:
+def _continued(model: Model, n: int, beginning: str, given: np.ndarray | None, seed: int) -> pd.DataFrame:
     """`n` continuations of one beginning."""
     if not model.can("prompt"):
         able = sorted(name for name, entry in table("generators").items() if "prompt" in entry.abilities)
         raise Unsupported(f"a {model.family.name} cannot go on from a beginning; families that can: {', '.join(able)}")
     tokens, end = _beginning(model, beginning), model.codec.tokens.end
-    known = torch.from_numpy(tokens != end if end is not None else np.ones_like(tokens, dtype=bool))
+    known = tokens != end if end is not None else np.ones_like(tokens, dtype=bool)
     if not known.any() or known.all():
         length = model.codec.tokens.length
         raise SpecError(f"the beginning must have between 1 and {length - 1} tokens, so that something is left to draw")
-    if model.generator.conditional and given is None:
-        draws = np.random.default_rng(seed)
-        given = torch.from_numpy(np.stack([draws.choice(len(shares), n, p=shares) for shares in model.classes], axis=1))
-    records = Batch.of(torch.from_numpy(np.repeat(tokens, n, axis=0)), given)
-    return model.complete_encoded(records, known.expand(n, -1), seed=seed)
+    return model.complete(np.repeat(tokens, n, axis=0), np.repeat(known, n, axis=0), seed=seed, given=given)
 
 
 def _beginning(model: Model, text: str) -> np.ndarray:

@@ -64,6 +64,7 @@ def assemble(folder: RunFolder, material: Material, model: Model, *, home: Home)
         log_likelihood=model.log_likelihood if model.has_likelihood else None,
         floor_likelihood=model.floor_likelihood if model.has_likelihood and space_of(model.generator, model.codec) == "tokens" else None,
         modality=schema.modality,
+        monitor=folder.monitor,
         hashes=hashes,
     )
     rows = {"train": len(material.train), "holdout": 0 if material.holdout is None else len(material.holdout), "synthetic": len(synthetic)}

@@ -17,6 +17,7 @@ from ..privacy_accounting.receipts import read_receipt
 from ..vocabulary import documents
 from ..vocabulary.errors import ArtifactError, InputError
 from ..vocabulary.frozen import parse
+from ..vocabulary.monitor import MonitorRecord
 from ..vocabulary.receipt import Receipt
 from ..vocabulary.schema import Schema
 from ..vocabulary.spec import Spec
@@ -64,6 +65,14 @@ class RunFolder:
         return self.path / "preview.png"
 
     @property
+    def monitor(self) -> MonitorRecord | None:
+        """What was seen of the training; none of a private one, which nobody watched."""
+        file = self.path / "monitor.json"
+        if not file.is_file():
+            return None
+        return parse(MonitorRecord, documents.read_json(file, error=ArtifactError), where=str(file), error=ArtifactError)
+
+    @property
     def report(self) -> Path:
         return self.path / "report"
 
@@ -80,6 +89,7 @@ class RunFolder:
             "receipt": "receipt.json",
             "weights": "weights.safetensors",
             "codec": "codec.json",
+            "monitor": "monitor.json",
         }
         found = {role: documents.sha256_of_file(self.path / name) for role, name in files.items() if (self.path / name).is_file()}
         return {**found, "synthetic": sha256_of_samples(self.samples)} if self.samples.exists() else found

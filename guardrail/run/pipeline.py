@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from ..judging import policies
 from ..judging.judge import judge
 from ..registry.home import Home
 from ..reports import publish, write_report
+from ..training.checkpoint import FILE, remove
+from ..training.distributed import leads
 from ..training.fit import Settings, train
 from ..training.loop import Progress
 from ..training.model import Model, codec_document
@@ -30,6 +31,7 @@ from .evidence import assemble
 from .folder import RunFolder, building, document, new_id, require_place
 from .registration import register
 from .sample import default_rows, own_samples, refuse_unavailable_marks, write_preview, write_samples
+from .watch import Watch, checkpoint_folder
 
 Tell = Callable[[str], None]
 
@@ -122,16 +124,30 @@ def train_run(order: Order, *, home: Home, runs: Path, listener: Listener = List
     if privacy is not None and privacy.records is None:
         privacy = privacy.model_copy(update={"records": material.schema.records})
     settings = Settings(spec.generator, spec.training, privacy, spec.data.holdout, seed=spec.seed, name=spec.name, parent=spec.data.parent)
-    history: list[Progress] = []
+    watch, checkpoint = Watch(material), checkpoint_folder(runs, settings, material.fingerprint)
+    if checkpoint is not None and (checkpoint / FILE).exists():
+        listener.stage(f"going on from where an earlier training of the same spec was stopped ({checkpoint})")
 
     def report(progress: Progress) -> None:
-        history.append(progress)
+        watch.history.append(progress)
         listener.training(progress)
 
-    model = train(material, settings, home=home, report=report, tell=lambda text: listener.stage(f"note: {text}"))
+    model = train(
+        material,
+        settings,
+        home=home,
+        report=report,
+        tell=lambda text: listener.stage(f"note: {text}"),
+        checkpoint=checkpoint,
+        preview=watch.preview if material.schema.content is not None else None,
+    )
+    if not leads():
+        raise SystemExit(0)  # under torchrun the first process writes what all of them made
     folder = RunFolder(runs / new_id(spec.name))
     with _if_interrupted(f"no model was written{_spent(model)}"), building(folder.path) as partial:
-        _write_training(partial, _portable(order), model, order.words, history)
+        _write_training(partial, _portable(order), model, order.words, watch)
+    if checkpoint is not None:
+        remove(checkpoint)
     with _if_interrupted(_kept(folder, model, home)):
         register(folder, home, ())
     return Run(folder, home, spec, order.words, material, model, order.also)
@@ -182,21 +198,18 @@ def _portable(order: Order) -> Spec:
     return spec.model_copy(update={"data": data, "policy": str(_beside(spec.policy, base)), "card": "card.yaml"})
 
 
-def _write_training(partial: Path, spec: Spec, model: Model, words: Words, history: list[Progress]) -> None:
+def _write_training(partial: Path, spec: Spec, model: Model, words: Words, watch: Watch) -> None:
     documents.write_yaml(partial / "spec.yaml", spec.model_dump(mode="json", by_alias=True, exclude_none=True))
     documents.write_yaml(partial / "card.yaml", words.model_dump())
     documents.write_json(partial / "schema.json", document(model.codec.schema))
     documents.write_json(partial / "codec.json", codec_document(model))
     documents.write_json(partial / "receipt.json", document(model.receipt))
     documents.write_atomic(partial / "weights.safetensors", model.weights())
-    lines = [_logged(p, private=model.receipt.privacy is not None) for p in history]
-    documents.write_atomic(partial / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-
-
-def _logged(progress: Progress, *, private: bool) -> dict[str, float | None]:
-    """A line of metrics.jsonl. How long a step took tells how many records it read: under privacy that is not kept."""
-    kept: dict[str, float | None] = {"step": progress.step, "loss": progress.loss, "epsilon": progress.epsilon}
-    return kept if private else {**kept, "seconds": round(progress.seconds, 3)}
+    documents.write_atomic(partial / "metrics.jsonl", watch.log(private=model.receipt.privacy is not None))
+    if model.monitor is not None:
+        documents.write_json(partial / "monitor.json", document(model.monitor))
+    for step, picture in watch.pictures.items():
+        documents.write_atomic(partial / "pictures" / f"step-{step:06d}.png", picture)
 
 
 def sample_run(made: Run, listener: Listener = Listener()) -> None:

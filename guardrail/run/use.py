@@ -6,16 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ..data.cast import cast_leniently
 from ..data.coders import coder_of
 from ..data.modality import modality
 from ..data.samples import seen_in
-from ..training.contract import Batch
-from ..training.model import Model, encode, space_of
+from ..training.model import Model
 from ..vocabulary.errors import DataError, SpecError
-from ..vocabulary.spaces import ImageSpace, TokenSpace, VectorSpace
+from ..vocabulary.spaces import ImageSpace, SeriesSpace, Space, TokenSpace, VectorSpace
 
 ROUNDS = 20
 """How often a cell that came back missing is drawn again."""
@@ -58,17 +56,20 @@ def impute(model: Model, frame: pd.DataFrame, *, mask: str | None, seed: int) ->
         if mask is not None:
             raise SpecError("--mask: a table's missing cells are what is filled in; leave the option out")
         return _filled_table(model, frame, seed)
-    records = encode(model.codec, frame, model.generator)
-    known = _known(model, records, mask)
-    filled = model.complete_encoded(records, known, seed=seed)
+    encoded = model.encoded(frame)
+    given = model.codec.encode_conditions(frame) if model.generator.conditional and _has_classes(model, frame) else None
+    filled = model.complete(encoded, _known(model.space, encoded, mask), seed=seed, given=given)
     beside = [name for name in frame.columns if name not in filled]
     return pd.concat([filled, frame[beside].reset_index(drop=True)], axis=1)
 
 
-def _known(model: Model, records: Batch, mask: str | None) -> torch.Tensor:
+def _has_classes(model: Model, frame: pd.DataFrame) -> bool:
+    return all(coder.name in frame for coder in model.codec.conditions)
+
+
+def _known(space: Space, encoded: np.ndarray, mask: str | None) -> np.ndarray:
     """bool, in the shape of the records."""
-    space = model.codec.spaces[space_of(model.generator, model.codec)]
-    known = torch.ones_like(records.x, dtype=torch.bool)
+    known = np.ones_like(encoded, dtype=bool)
     if isinstance(space, ImageSpace):
         if mask not in HALVES:
             raise SpecError(f"--mask {mask!r}: which part of the images is to be filled in? one of {', '.join(HALVES)}")
@@ -78,14 +79,15 @@ def _known(model: Model, records: Batch, mask: str | None) -> torch.Tensor:
         return known
     if isinstance(space, TokenSpace):
         return _known_tokens(space, known, mask)
-    if mask is not None:
+    if mask is not None or not isinstance(space, SeriesSpace):
         raise SpecError("--mask: the missing values of a series are what is filled in; leave the option out")
-    channels = len(space.channels) if not isinstance(space, VectorSpace) else space.width
-    observed = records.x[..., channels:] > 0 if records.x.shape[-1] > channels else known
-    return observed.repeat(1, 1, records.x.shape[-1] // channels)
+    if not space.marked:
+        raise SpecError("the schema of these series says that no value is missing, so there is nothing to fill in")
+    observed = encoded[..., len(space.channels) :] > 0
+    return np.concatenate([observed, observed], axis=-1)
 
 
-def _known_tokens(space: TokenSpace, known: torch.Tensor, mask: str | None) -> torch.Tensor:
+def _known_tokens(space: TokenSpace, known: np.ndarray, mask: str | None) -> np.ndarray:
     if mask is None:
         raise SpecError("--mask: which part of the sequences is to be filled in? START:STOP in positions, or names of fields: alto,tenor")
     start, colon, stop = mask.partition(":")
@@ -108,8 +110,8 @@ def _filled_table(model: Model, frame: pd.DataFrame, seed: int) -> pd.DataFrame:
         if not len(rows):
             break
         part = filled.iloc[rows].reset_index(drop=True)
-        records = encode(model.codec, _with_any_value(model, part), model.generator)
-        drawn = model.complete_encoded(records, _known_cells(model, ~part.isna().to_numpy()), seed=seed + attempt)
+        encoded = model.encoded(_with_any_value(model, part))
+        drawn = model.complete(encoded, _known_cells(model, ~part.isna().to_numpy()), seed=seed + attempt)
         drawn.index = filled.index[rows]
         for name in filled.columns:  # what was known stays to the last digit
             column = filled[name].copy()
@@ -128,38 +130,22 @@ def _with_any_value(model: Model, frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _known_cells(model: Model, known: np.ndarray) -> torch.Tensor:
+def _known_cells(model: Model, known: np.ndarray) -> np.ndarray:
     """(rows, columns) of cells as a mask of the generator's space."""
-    space = model.codec.spaces[space_of(model.generator, model.codec)]
+    space = model.space
     if not isinstance(space, VectorSpace):
-        return torch.from_numpy(known)
+        return known
     names = list(model.codec.schema.columns)
     blocks = [np.repeat(known[:, [names.index(block.column)]], block.size, axis=1) for block in space.blocks]
-    return torch.from_numpy(np.concatenate(blocks, axis=1))
+    return np.concatenate(blocks, axis=1)
 
 
 def latent_picture(model: Model, *, seed: int) -> bytes:
     """A PNG: interpolations between pairs of drawn codes, then traversals of single dimensions from the middle of the prior."""
-    rng = torch.Generator().manual_seed(seed)
-    ends = model.generator.draw_latent(2 * ROWS, rng)
-    steps = torch.linspace(0, 1, COLUMNS)[None, :, None]
-    between = torch.lerp(ends[:ROWS, None], ends[ROWS:, None], steps).reshape(ROWS * COLUMNS, -1)
-    along = torch.zeros(ROWS, COLUMNS, ends.shape[1])
-    for row, dimension in enumerate(torch.linspace(0, ends.shape[1] - 1, ROWS).round().long().tolist()):
-        along[row, :, dimension] = torch.linspace(-REACH, REACH, COLUMNS)
-    codes = torch.cat([between, along.reshape(ROWS * COLUMNS, -1)])
-    given = None
-    if model.generator.conditional:
-        kinds = torch.arange(2 * ROWS).repeat_interleave(COLUMNS)
-        given = torch.stack([kinds % coder.size for coder in model.codec.conditions], dim=1)
-    with torch.no_grad():
-        records = model.generator.from_latent(codes, given).numpy()
-    frame = model.codec.decode(records, space_of(model.generator, model.codec), np.random.default_rng(seed))
+    frame = model.latent_grid(ROWS, COLUMNS, reach=REACH, seed=seed)
     return modality(model.codec.schema.modality).picture(frame, model.codec.schema)
 
 
 def explained(model: Model, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """What the model looked at in one record, by name: attention maps, the path of hidden states."""
-    with torch.no_grad():
-        found = model.generator.explain(encode(model.codec, frame, model.generator))
-    return {name: value[0].numpy() for name, value in found.items()}
+    """What the model looked at in the first record, by name: attention maps, the path of hidden states."""
+    return {name: value[0] for name, value in model.explain(frame).items()}

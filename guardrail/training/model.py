@@ -17,14 +17,14 @@ from ..data.codec import Codec
 from ..data.modality import modality
 from ..privacy_accounting.receipts import read_receipt
 from ..vocabulary import documents
-from ..vocabulary.errors import ArtifactError, SpecError
+from ..vocabulary.errors import ArtifactError, SpecError, Unsupported
 from ..vocabulary.frozen import parse
 from ..vocabulary.monitor import MonitorRecord
 from ..vocabulary.plugins import resolve, table
 from ..vocabulary.receipt import Receipt
 from ..vocabulary.schema import Schema
 from ..vocabulary.seeds import entropy, stream
-from ..vocabulary.spaces import SpaceKind
+from ..vocabulary.spaces import Space, SpaceKind
 from ..vocabulary.spec import GeneratorSpec
 from .contract import Batch, Generator
 
@@ -46,7 +46,7 @@ class Model:
     monitor: MonitorRecord | None = None
     """What was seen of its training, where it was watched; not part of what `load` reads."""
 
-    def sample(self, n: int, *, seed: int = 0, given: Tensor | None = None) -> pd.DataFrame:
+    def sample(self, n: int, *, seed: int = 0, given: np.ndarray | None = None) -> pd.DataFrame:
         """`n` records; the same seed gives the same ones.
 
         Args:
@@ -58,56 +58,90 @@ class Model:
         """`n` records of the floor: independent columns, or a Markov chain."""
         return self._records(self.floor, n, seed, "floor", None)
 
-    def _records(self, generator: Generator, n: int, seed: int, name: str, given: Tensor | None) -> pd.DataFrame:
-        rng = torch.Generator().manual_seed(entropy(seed, name) % 2**63)
-        draws = stream(seed, f"{name}/decode")
-        if generator.conditional and given is None:
-            given = torch.from_numpy(np.stack([draws.choice(len(shares), n, p=shares) for shares in self.classes], axis=1))
+    def _records(self, generator: Generator, n: int, seed: int, name: str, given: np.ndarray | None) -> pd.DataFrame:
+        rng, draws = _streams(seed, name)
+        classes = torch.from_numpy(self.some_classes(n, draws) if given is None else given) if generator.conditional else None
         with torch.no_grad():
             parts = [
-                generator.sample(min(CHUNK, n - start), rng, None if given is None else given[start : start + CHUNK])
+                generator.sample(min(CHUNK, n - start), rng, None if classes is None else classes[start : start + CHUNK])
                 for start in range(0, n, CHUNK)
             ]
-        encoded = np.concatenate([part.numpy() for part in parts])
-        frame = self.codec.decode(encoded, space_of(generator, self.codec), draws)
-        return frame if given is None else pd.concat([frame, self.codec.decode_conditions(given.numpy(), draws)], axis=1)
+        return self._decoded(generator, parts, draws, classes)
+
+    def some_classes(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """(n, conditions): classes by their shares in the training data."""
+        return np.stack([rng.choice(len(shares), n, p=shares) for shares in self.classes], axis=1)
 
     def can(self, ability: str) -> bool:
         """Whether the family offers it: `sample`, `where`, `prompt`, `impute`, `translate` …"""
         return ability in table("generators")[self.family.name].abilities
 
+    @property
+    def space(self) -> Space:
+        """Where the generator lives."""
+        return self.codec.spaces[space_of(self.generator, self.codec)]
+
     def translate(self, frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         """Each record in the other style, or completed by the part that belongs to its source."""
-        rng, draws = torch.Generator().manual_seed(entropy(seed, "translate") % 2**63), stream(seed, "translate/decode")
+        rng, draws = _streams(seed, "translate")
         with torch.no_grad():
             parts = [self.generator.translate(part, rng) for part in encode(self.codec, frame, self.generator).split(CHUNK)]
-        return self._decoded(parts, draws)
+        return self._decoded(self.generator, parts, draws, None)
 
-    def complete(self, frame: pd.DataFrame, known: np.ndarray, *, seed: int = 0) -> pd.DataFrame:
+    def encoded(self, frame: pd.DataFrame) -> np.ndarray:
+        """The content of the frame in the generator's space."""
+        return self.codec.encode(frame, space_of(self.generator, self.codec))
+
+    def complete(self, encoded: np.ndarray, known: np.ndarray, *, seed: int = 0, given: np.ndarray | None = None) -> pd.DataFrame:
         """Records in which what is known stays and the rest is drawn.
 
         Args:
-            known: bool, in the shape of the encoded records.
+            encoded: records in the generator's space; what is not known may be anything there.
+            known: bool, in the same shape.
+            given: (records, conditions) for a conditional model; None: classes by their shares.
         """
-        records = encode(self.codec, frame, self.generator)
-        return self.complete_encoded(records, torch.from_numpy(known), seed=seed)
-
-    def complete_encoded(self, records: Batch, known: Tensor, *, seed: int = 0) -> pd.DataFrame:
-        rng, draws = torch.Generator().manual_seed(entropy(seed, "complete") % 2**63), stream(seed, "complete/decode")
+        rng, draws = _streams(seed, "complete")
+        classes = None
+        if self.generator.conditional:
+            classes = torch.from_numpy(self.some_classes(len(encoded), draws) if given is None else given)
+        records, mask = Batch.of(torch.from_numpy(encoded), classes), torch.from_numpy(known)
         with torch.no_grad():
-            parts = [self.generator.complete(part, mask, rng) for part, mask in zip(records.split(CHUNK), known.split(CHUNK), strict=True)]
-        return self._decoded(parts, draws)
+            parts = [self.generator.complete(part, at, rng) for part, at in zip(records.split(CHUNK), mask.split(CHUNK), strict=True)]
+        return self._decoded(self.generator, parts, draws, classes)
 
     def anomaly_score(self, frame: pd.DataFrame) -> np.ndarray:
         """(records,): higher is stranger."""
-        with torch.no_grad():
-            return np.concatenate(
-                [self.generator.anomaly_score(part).numpy() for part in encode(self.codec, frame, self.generator).split(CHUNK)]
-            )
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # scores that draw give the same for the same records
+            parts = encode(self.codec, frame, self.generator).split(CHUNK)
+            return np.concatenate([self.generator.anomaly_score(part).numpy() for part in parts])
 
-    def _decoded(self, parts: list[Tensor], draws: np.random.Generator) -> pd.DataFrame:
+    def explain(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+        """What the model looked at, by name, one row per record."""
+        with torch.no_grad():
+            found = self.generator.explain(encode(self.codec, frame, self.generator))
+        return {name: value.numpy() for name, value in found.items()}
+
+    def latent_grid(self, rows: int, columns: int, *, reach: float, seed: int) -> pd.DataFrame:
+        """2 x rows x columns records: `rows` interpolations between drawn codes, then `rows` dimensions traversed from -reach to reach."""
+        rng, draws = _streams(seed, "latent")
+        ends = self.generator.draw_latent(2 * rows, rng)
+        between = torch.lerp(ends[:rows, None], ends[rows:, None], torch.linspace(0, 1, columns)[None, :, None])
+        along = torch.zeros(rows, columns, ends.shape[1])
+        for row, dimension in enumerate(torch.linspace(0, ends.shape[1] - 1, rows).round().long().tolist()):
+            along[row, :, dimension] = torch.linspace(-reach, reach, columns)
+        codes = torch.cat([between.flatten(0, 1), along.flatten(0, 1)])
+        given = None
+        if self.generator.conditional:
+            row_of = torch.arange(2 * rows).repeat_interleave(columns)
+            given = torch.stack([row_of % size for size in self.codec.condition_sizes], dim=1)
+        with torch.no_grad():
+            return self._decoded(self.generator, [self.generator.from_latent(codes, given)], draws, None)
+
+    def _decoded(self, generator: Generator, parts: list[Tensor], draws: np.random.Generator, classes: Tensor | None) -> pd.DataFrame:
         encoded = np.concatenate([part.numpy() for part in parts])
-        return self.codec.decode(encoded, space_of(self.generator, self.codec), draws)
+        frame = self.codec.decode(encoded, space_of(generator, self.codec), draws)
+        return frame if classes is None else pd.concat([frame, self.codec.decode_conditions(classes.numpy(), draws)], axis=1)
 
     @property
     def has_likelihood(self) -> bool:
@@ -131,6 +165,25 @@ class Model:
         named |= {f"floor.{k}": v for k, v in self.floor.state_dict().items()}
         content: bytes = save({name: tensor.detach().cpu().contiguous() for name, tensor in named.items()})
         return content
+
+
+def preview(generator: Generator, codec: Codec, n: int) -> pd.DataFrame | None:
+    """`n` samples of a model in training, always from the same draws; None where it only translates, or diverged."""
+    given = None
+    if generator.conditional:
+        given = torch.stack([torch.arange(n) % size for size in codec.condition_sizes], dim=1)
+    rng, draws = _streams(0, "preview")
+    try:
+        with torch.no_grad():
+            drawn = generator.sample(n, rng, given)
+    except Unsupported:
+        return None
+    return codec.decode(drawn.numpy(), space_of(generator, codec), draws) if drawn.isfinite().all() else None
+
+
+def _streams(seed: int, name: str) -> tuple[torch.Generator, np.random.Generator]:
+    """What the generator draws from, and what decoding does."""
+    return torch.Generator().manual_seed(entropy(seed, name) % 2**63), stream(seed, f"{name}/decode")
 
 
 def space_of(generator: Generator | type[Generator], codec: Codec) -> SpaceKind:
