@@ -1,7 +1,8 @@
 """Rows as bytes that depend on what they say and not on how they were stored.
 
 Columns by name; numbers as the shortest text of a float64, so that 1, 1.0 and '1' are one and -0.0 is 0, and whole ones
-that no float64 holds in full; one missing value; times in UTC; text in Unicode NFC. Equal rows have equal bytes and different
+that no float64 holds in full; one missing value; times in UTC; text in Unicode NFC. Arrays (images, notes, series) by their
+shape and values, whatever the width of their numbers, with one NaN and one zero. Equal rows have equal bytes and different
 rows different ones: every cell is preceded by its length.
 """
 
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .cells import in_utc, instant, mapped, named, nfc, plain_number, whole_text
+from ..vocabulary.errors import DataError
+from .cells import in_utc, instant, is_missing, mapped, named, nfc, plain_number, whole_text
 
 _MISSING = b"0:"
 
@@ -43,8 +45,35 @@ def _cells(column: pd.Series, name: str) -> np.ndarray:
         values = column.astype("Float64").to_numpy(dtype=float, na_value=math.nan)
         distinct, codes = np.unique(values, return_inverse=True)
         return np.array([_MISSING if math.isnan(value) else _number(value) for value in distinct] + [_MISSING], dtype=object)[codes]
+    if column.dtype == object and any(isinstance(cell, np.ndarray) for cell in column):
+        return _arrays(column, name)
     cells = mapped(column, f"column {name!r}", _cell)
     return np.where(pd.isna(cells), _MISSING, cells)
+
+
+def _arrays(column: pd.Series, name: str) -> np.ndarray:
+    """The content of images, music or series, one array per cell."""
+    cells = np.empty(len(column), dtype=object)
+    for row, cell in enumerate(column):
+        if not isinstance(cell, np.ndarray) and not pd.api.types.is_scalar(cell):
+            raise DataError(f"column {name!r}: mixes arrays with {type(cell).__name__}; a cell is one array or missing")
+        plain = _MISSING if not isinstance(cell, np.ndarray) and is_missing(cell) else None
+        cells[row] = plain or (_array(cell, name) if isinstance(cell, np.ndarray) else _cell(cell))
+    return cells
+
+
+def _array(cell: np.ndarray, name: str) -> bytes:
+    """Whole numbers of one byte as they are, others in eight; which it is depends on the values, not on the type they came in."""
+    if cell.dtype.kind not in "biuf" or cell.dtype == np.uint64:
+        raise DataError(f"column {name!r}: arrays of {cell.dtype} have no canonical bytes; use numbers")
+    kind = {"b": b"b", "f": b"f"}.get(cell.dtype.kind, b"i")
+    if kind == b"f":
+        cell = np.where(np.isnan(cell), np.nan, cell.astype("<f8") + 0.0)
+    elif kind == b"i":
+        small = cell.dtype == np.uint8 or not cell.size or (cell.min() >= 0 and cell.max() <= 255)
+        kind, cell = (b"u", cell.astype(np.uint8)) if small else (b"i", cell.astype("<i8"))
+    shape = b"x".join(b"%d" % length for length in cell.shape)
+    return _framed(b"a" + kind + shape + b":" + cell.tobytes())
 
 
 def _cell(cell: Any) -> bytes:
