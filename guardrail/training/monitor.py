@@ -281,7 +281,8 @@ def _norm(turn: Turn) -> Tensor | None:
     gradients = [p.grad for group in turn.optimizer.param_groups for p in group["params"] if p.grad is not None]
     if measured is not None or not gradients:
         return measured
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    return norm
 
 
 def _together(waiting: Sequence[tuple[int, Mapping[str, Tensor]]]) -> Iterator[tuple[int, dict[str, float]]]:
