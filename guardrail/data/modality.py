@@ -16,6 +16,7 @@ import pandas as pd
 from ..vocabulary.content import Modality as Name
 from ..vocabulary.errors import DataError
 from ..vocabulary.schema import Schema
+from .cast import OnError
 from .codec import Codec
 
 MODALITIES: dict[Name, str] = {"tabular": ".tabular", "image": ".image", "text": ".text", "music": ".music", "series": ".series"}
@@ -37,7 +38,7 @@ class Modality(Protocol):
         """Whether this file or folder is one of this modality: by its suffix, or what a folder holds."""
         ...
 
-    def read(self, path: Path, *, on_error: str = "fail") -> pd.DataFrame:
+    def read(self, path: Path, *, on_error: OnError = "fail") -> pd.DataFrame:
         """The raw frame. A broken file among many is named, or with `on_error='skip'` left out and counted in `frame.attrs['skipped']`."""
         ...
 
@@ -49,7 +50,7 @@ class Modality(Protocol):
         """A schema read from the records; every entry says `source: data`."""
         ...
 
-    def cast(self, frame: pd.DataFrame, schema: Schema, *, on_error: str, where: str) -> tuple[pd.DataFrame, np.ndarray]:
+    def cast(self, frame: pd.DataFrame, schema: Schema, *, on_error: OnError, where: str) -> tuple[pd.DataFrame, np.ndarray]:
         """The records that obey the schema, and which rows of the raw frame they are (rows,) bool. DataError names the first fault."""
         ...
 

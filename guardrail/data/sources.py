@@ -10,6 +10,7 @@ import pandas as pd
 from ..vocabulary.errors import DataError
 from ..vocabulary.schema import Schema
 from . import builtin
+from .cast import OnError
 from .modality import Modality, modality, modality_of
 
 PREFIX = "builtin:"
@@ -25,7 +26,7 @@ class Source:
     name: str
 
 
-def open_source(source: str, base: Path, *, schema: Schema | None = None, on_error: str = "fail") -> Source:
+def open_source(source: str, base: Path, *, schema: Schema | None = None, on_error: OnError = "fail") -> Source:
     """The raw records of a source.
 
     Args:

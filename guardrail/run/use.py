@@ -116,7 +116,7 @@ def _filled_table(model: Model, frame: pd.DataFrame, seed: int) -> pd.DataFrame:
         for name in filled.columns:  # what was known stays to the last digit
             column = filled[name].copy()
             gaps = rows[part[name].isna().to_numpy()]
-            column.iloc[gaps] = drawn[name].loc[gaps]
+            column.iloc[gaps] = drawn[name].loc[list(gaps)]
             filled[name] = column
     return filled
 

@@ -12,7 +12,7 @@ import pandas as pd
 from ...vocabulary.content import Modality as Name
 from ...vocabulary.errors import Unsupported
 from ...vocabulary.schema import Schema
-from ..cast import cast_rows
+from ..cast import OnError, cast_rows
 from ..draft import draft_schema
 from ..tables import SUFFIXES, read_table, write_table
 from .builtin import read_builtin
@@ -28,7 +28,7 @@ class Tabular:
     def reads(self, path: Path) -> bool:
         return path.suffix.lower() in self.suffixes
 
-    def read(self, path: Path, *, on_error: str = "fail") -> pd.DataFrame:
+    def read(self, path: Path, *, on_error: OnError = "fail") -> pd.DataFrame:
         return read_table(path)
 
     def builtin(self, facts: Mapping[str, Any], folder: Path) -> pd.DataFrame:
@@ -37,7 +37,7 @@ class Tabular:
     def draft(self, frame: pd.DataFrame, *, target: str | None, sensitive: tuple[str, ...], unit: str) -> Schema:
         return draft_schema(frame, target=target, sensitive=sensitive, unit=unit)
 
-    def cast(self, frame: pd.DataFrame, schema: Schema, *, on_error: str, where: str) -> tuple[pd.DataFrame, np.ndarray]:
+    def cast(self, frame: pd.DataFrame, schema: Schema, *, on_error: OnError, where: str) -> tuple[pd.DataFrame, np.ndarray]:
         return cast_rows(frame, schema, on_error=on_error, where=where)
 
     def pieces(self, frame: pd.DataFrame, schema: Schema, *, first_only: bool) -> pd.DataFrame:

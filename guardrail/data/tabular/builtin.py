@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import lzma
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def read_builtin(facts: Mapping[str, Any], folder: Path) -> pd.DataFrame:
     return frame.assign(**{name: pd.Series(floats_of(frame[name], name)[0]).astype(kind) for name, kind in numbers.items()})
 
 
-def _part(path: Path, facts: Mapping[str, Any], columns: Sequence[str]) -> pd.DataFrame:
+def _part(path: Path, facts: Mapping[str, Any], columns: list[str]) -> pd.DataFrame:
     lines = lzma.decompress(path.read_bytes()).decode().splitlines()
     kept = [line for line in lines if line and not line.startswith(facts["skip_lines_from"])]
     text = "\n".join(line.removesuffix(facts["strip_after_label"]).replace(", ", ",") for line in kept)
