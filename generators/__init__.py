@@ -13,6 +13,14 @@ TABLE: dict[str, Entry] = {
         paper="https://arxiv.org/abs/1502.03509",
         extra="train",
     ),
+    "hmm": Entry(
+        ".hmm:Hmm",
+        "hidden states that follow one another and emit tokens, or numbers with a mean and a variance",
+        modalities=("text", "music", "series"),
+        abilities=("sample", "prompt", "impute", "log_likelihood", "score", "explain"),
+        paper="https://doi.org/10.1109/5.18626",
+        extra="train",
+    ),
     "markov": Entry(
         ".markov:Markov",
         "every token given the few before it, smoothed: the floor of texts, music and series",

@@ -21,7 +21,7 @@ from .loop import Companion, Progress, train
 from .monitor import Monitor
 from .strategy import Dataset, Outcome, Spending, optimizer_of, smoothed_shares
 
-CHUNK = 4096
+CHUNK = 512
 """Records whose statistics are in memory at once."""
 
 
@@ -40,9 +40,7 @@ class ExactCounts:
     def ngrams(self, order: int, period: int = 1) -> tuple[np.ndarray, np.ndarray]:
         space, tokens = self._dataset.space, self._dataset.tokens
         if not space.shared and period != space.length:
-            raise Unsupported(
-                "the columns of a table have vocabularies of their own: count runs of tokens with period = the number of columns"
-            )
+            raise Unsupported("columns have vocabularies of their own: count runs of tokens with period = the number of columns")
         padded = np.concatenate([np.full((len(tokens), order), max(space.sizes)), tokens], axis=1)
         runs = np.lib.stride_tricks.sliding_window_view(padded, order + 1, axis=1)
         places = np.broadcast_to((np.arange(space.length) % period)[None, :, None], (*tokens.shape, 1))
