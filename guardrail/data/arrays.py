@@ -93,9 +93,7 @@ def _check_sizes(members: list[zipfile.ZipInfo], where: str) -> None:
     total = sum(member.file_size for member in members)
     packed = sum(member.compress_size for member in members)
     if total > LARGEST:
-        raise DataError(
-            f"{where}: {total / 2**30:.1f} GiB of arrays, more than {LARGEST // 2**30} GiB; split the file or use smaller records"
-        )
+        raise DataError(f"{where}: {total / 2**30:.1f} GiB of arrays, more than {LARGEST // 2**30}; split the file or use smaller records")
     if total > _BOMB and total > _DENSEST * packed:
         raise DataError(f"{where}: {packed} bytes that unpack to {total} are no data but a zip bomb; nothing was unpacked")
 
