@@ -12,8 +12,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..vocabulary.errors import SpecError
 from .contract import Generator, Player, Recipe
 
+PATIENCE = 20
+"""Steps in a row without a finite loss, and the training is given up."""
 READ_SECONDS = 0.2
 """How often losses that lie on a GPU are read: every read makes it wait."""
 
@@ -104,7 +107,11 @@ def train(
     companions: Mapping[str, Companion] = {},
     keeper: Keeper | None = None,
 ) -> None:
-    """`steps` times every player in turn; learning rate by the recipe's schedule; the released weights are the moving average."""
+    """`steps` times every player in turn; learning rate by the recipe's schedule; the released weights are the moving average.
+
+    Raises:
+        SpecError: training diverged: losses or weights are no numbers any more.
+    """
     training = Training(generator, dict(zip(generator.players(), turns, strict=True)), Average(generator, recipe.average), recipe, steps)
     bases = {name: [group["lr"] for group in turn.optimizer.param_groups] for name, turn in training.turns.items()}
     generator.train()
@@ -122,6 +129,8 @@ def train(
     told.flush()
     training.average.release()
     generator.eval()
+    if not sound(generator):
+        raise _diverged(steps)
     for companion in companions.values():
         companion.end(training)
 
@@ -189,6 +198,7 @@ class _Told:
     def __init__(self, report: Callable[[Progress], None]) -> None:
         self._report, self._read = report, time.perf_counter()
         self._waiting: list[tuple[Progress, dict[str, Tensor]]] = []
+        self._lost = 0
 
     def add(self, training: Training, losses: Mapping[str, Tensor | None], epsilon: float | None, seen: Mapping[str, float]) -> None:
         shown = {name: loss for name, loss in losses.items() if loss is not None}
@@ -203,7 +213,24 @@ class _Told:
             by_player = {name: next(values) for name in losses}
             loss = next(iter(by_player.values()), None)
             self._report(Progress(progress.step, progress.steps, progress.seconds, loss, progress.epsilon, by_player, progress.monitor))
+            self._lost = 0 if all(math.isfinite(value) for value in by_player.values()) else self._lost + 1
+            if self._lost >= PATIENCE:
+                raise _diverged(progress.step)
         self._read = time.perf_counter()
+
+
+@torch.no_grad()
+def sound(generator: Generator) -> bool:
+    """Whether all weights are numbers."""
+    weights = [weight for weight in generator.parameters() if weight.numel()]
+    return not weights or bool(torch.stack(torch._foreach_norm(weights)).isfinite().all())
+
+
+def _diverged(step: int) -> SpecError:
+    return SpecError(
+        f"training diverged: after step {step} losses or weights are not finite numbers, and nothing can be drawn from such a model; "
+        "lower training.learning_rate, or bound the gradients by training.max_norm"
+    )
 
 
 def read(scalars: Sequence[Tensor]) -> list[float]:

@@ -22,7 +22,7 @@ from ..vocabulary.seeds import entropy, stream
 from .conduct import reseed, undisturbed
 from .contract import Generator
 from .looks import Clusters, dead_units, duality_gap, plays_a_game
-from .loop import Training, Turn, read
+from .loop import Training, Turn, read, sound
 from .signs import FIRST, explodes, fades, swings
 from .strategy import Dataset
 
@@ -77,6 +77,8 @@ class Monitor:
         self._clusters: Clusters | None = None
         self._per_sample: float | None = None
         self._lost = 0
+        self._broken = False
+        """Nothing can be seen in weights that are no numbers."""
 
     def begin(self, training: Training, notes: Any) -> None:
         steps = training.steps
@@ -96,7 +98,11 @@ class Monitor:
         if step % self._look_every == 0:
             self._drain()
             self._review(step)
-            seen = self._look_at(training)
+            self._broken = not sound(training.generator)
+            seen = {} if self._broken else self._look_at(training)
+        if self._broken:
+            self._warn("broken", step, f"the weights are not finite numbers any more; {GENTLER}")
+            return {}
         if step % self._mode_every == 0 and step < self._steps:
             with training.average.shown():
                 seen |= self._look_for_modes(training, share=1 / 8)

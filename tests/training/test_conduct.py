@@ -11,7 +11,7 @@ from guardrail.training.fit import _recipe
 from guardrail.training.loop import rate_factor
 from guardrail.training.plain import Order
 from guardrail.training.private import UNWATCHED, refuse_conduct
-from guardrail.vocabulary.errors import Unsupported
+from guardrail.vocabulary.errors import SpecError, Unsupported
 from guardrail.vocabulary.spec import LearningSettings, TrainingSpec
 
 QUIET = Conduct(monitor=False)
@@ -124,6 +124,26 @@ def test_ten_pictures_are_made_where_nobody_says_how_many(studio):
 def test_every_player_has_its_loss_reported(studio):
     history = studio.fit(studio.Game, epochs=2).history
     assert set(history[0].losses) == {"critic", "forger"} and history[0].loss == history[0].losses["critic"]
+
+
+def test_a_training_that_diverged_is_given_up(studio):
+    class Diverging(studio.Quiet):
+        def losses(self, batch):
+            return super().losses(batch) * (float("nan") if float(self.asked) > 10 else 1.0)
+
+    steps, told = [], []
+    with pytest.raises(SpecError, match=r"diverged: after step 30 .* lower training\.learning_rate"):
+        studio.fit(Diverging, epochs=100, conduct=Conduct(tell=told.append, preview=lambda step, _: steps.append(step), preview_every=1))
+    assert steps[-1] == 30 and "not finite numbers any more" in told[0]
+
+
+def test_weights_that_are_no_numbers_are_not_released(studio):
+    class Late(studio.Quiet):
+        def losses(self, batch):
+            return super().losses(batch) * (float("nan") if float(self.asked) > 11 else 1.0)
+
+    with pytest.raises(SpecError, match="diverged: after step 12"):
+        studio.fit(Late)
 
 
 def test_a_warmup_rises_and_every_schedule_does_what_its_name_says():
