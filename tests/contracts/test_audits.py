@@ -12,6 +12,7 @@ from guardrail.run.audit import measure
 from guardrail.vocabulary.evidence import Audit, Evidence
 from guardrail.vocabulary.finding import Finding
 from guardrail.vocabulary.metrics import METRICS
+from guardrail.vocabulary.monitor import MonitorModes, MonitorRecord
 from guardrail.vocabulary.plugins import resolve, table
 from guardrail.vocabulary.receipt import PrivacyClaim, Receipt, SampledGaussian
 from guardrail.vocabulary.schema import Schema
@@ -100,10 +101,24 @@ def receipt() -> Receipt:
     )  # fmt: skip
 
 
+def monitored() -> MonitorRecord:
+    """Of a short training of two players."""
+    falling = tuple((step, 1 / step) for step in range(1, 201))
+    return MonitorRecord(
+        steps=200,
+        losses={"generator": falling, "critic": falling},
+        gradient_norms={"generator": falling},
+        modes=((100, 0.5), (200, 0.9)),
+        mode_counts=MonitorModes(found=9, total=10, n_samples=500),
+        duality_gap=((100, 0.4), (200, 0.3)),
+        duality_reference=1.0,
+    )
+
+
 def evidence(train: pd.DataFrame, holdout: pd.DataFrame | None, synthetic: pd.DataFrame, modality: str = "tabular", **changes) -> Evidence:
     full = Evidence(
         schema=SCHEMAS[modality], modality=modality, train=train, holdout=holdout, synthetic=synthetic, synthetic_valid=np.ones(len(synthetic), bool),
-        receipt=receipt(), marks={"synthetic.csv": "proven"},
+        receipt=receipt(), marks={"synthetic.csv": "proven"}, monitor=monitored(),
         log_likelihood=lambda frame: np.full(len(frame), -7.0), floor_likelihood=lambda frame: np.full(len(frame), -9.0),
         hashes={"train": "hmac-sha256:1", "holdout": "hmac-sha256:2", "synthetic": "sha256:3"},
     )  # fmt: skip
@@ -170,6 +185,7 @@ def test_without_a_thing_it_needs_it_is_not_assessable_and_says_why(name, need, 
         "target": {"schema": ordinary.schema.model_copy(update={"target": None})},
         "sensitive": {"schema": ordinary.schema.model_copy(update={"sensitive": ()})},
         "log_likelihood": {"log_likelihood": None},
+        "monitor": {"monitor": None},
     }[need]
     given = dataclasses.replace(ordinary, **less)
     findings = measure(given, only=[name])

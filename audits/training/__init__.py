@@ -1,0 +1,1 @@
+"""How the training went: read from what the monitor saw of it."""
