@@ -51,15 +51,16 @@ class Smoothed:
 def backward(transition: Tensor, filtered: Filtered, alive: Tensor) -> Smoothed:
     """By correcting the filter from the end: every state keeps a share only of what was foreseen from it."""
     state = filtered.states[:, -1]
-    steps, moves = [state], torch.zeros_like(state)[:, :, None] * transition
+    steps, ratios = [state], []
     for t in range(filtered.states.shape[1] - 2, -1, -1):
-        before = filtered.states[:, t]
-        ratio = state / (before @ transition).clamp_min(TINY)
-        step = before[:, :, None] * transition * ratio[:, None, :]  # (records, from, to)
-        goes_on = alive[:, t + 1]
-        moves = moves + step * goes_on[:, None, None]
-        state = torch.where(goes_on[:, None], step.sum(2), state)
+        before, goes_on = filtered.states[:, t], alive[:, t + 1, None]
+        ratio = state / (before @ transition).clamp_min(TINY) * goes_on
+        state = torch.where(goes_on, before * (ratio @ transition.T), state)
         steps.append(state)
+        ratios.append(ratio)
+    if not ratios:
+        return Smoothed(state[:, None], torch.zeros_like(state)[:, :, None] * transition)
+    moves = torch.einsum("rti,rtj->rij", filtered.states[:, :-1], torch.stack(ratios[::-1], dim=1)) * transition
     return Smoothed(torch.stack(steps[::-1], dim=1), moves)
 
 

@@ -29,8 +29,8 @@ ENOUGH = 1e-7
 
 class HmmOptions(Frozen):
     states: int = Field(default=16, ge=1, le=1024, description="hidden states")
-    iterations: int = Field(default=60, ge=0, description="of expectation maximisation, at most")
-    restarts: int = Field(default=3, ge=1, description="random starts; the best after ten iterations goes on")
+    iterations: int = Field(default=40, ge=0, description="of expectation maximisation, at most")
+    restarts: int = Field(default=2, ge=1, description="random starts; the best after ten iterations goes on")
     covariance_floor: float = Field(default=1e-4, gt=0, description="series: least variance of a channel, which lies in [-1, 1]")
     smoothing: float = Field(default=0.01, ge=0, description="pseudo-count of every start, move and token, added once after EM")
 

@@ -214,3 +214,16 @@ def test_starts_follow_from_torchs_generator_alone():
 def test_columns_of_a_table_are_refused_by_name():
     with pytest.raises(SpecError, match="use markov or made"):
         Hmm(TokenSpace(("a", "b"), (2, 3)), Hmm.Options())
+
+
+@pytest.mark.parametrize("space", [TEXT, GAPPED], ids=["text", "gaps"])
+def test_expected_moves_are_those_of_all_paths(space):
+    model, x = fitted(space)
+    x, now = x[:6], model.parameters_now
+    moves = model.statistic(Batch.of(x), now)[:, 4:13].view(-1, 3, 3)
+    for i, row in enumerate(x):
+        every, log = paths(model, row)
+        weights = (log - log.logsumexp(0)).exp()
+        for a, b in itertools.product(range(3), repeat=2):
+            expected = (weights * ((every[:, :-1] == a) & (every[:, 1:] == b)).sum(1)).sum()
+            assert float(moves[i, a, b]) == pytest.approx(float(expected), abs=1e-9)
