@@ -222,7 +222,7 @@ class _Told:
 @torch.no_grad()
 def sound(generator: Generator) -> bool:
     """Whether all weights are numbers."""
-    weights = [weight for weight in generator.parameters() if weight.numel()]
+    weights: list[Tensor] = [weight for weight in generator.parameters() if weight.numel()]
     return not weights or bool(torch.stack(torch._foreach_norm(weights)).isfinite().all())
 
 

@@ -29,10 +29,12 @@ from .strategy import Dataset
 POINTS = 200
 RECENT = 400
 """Losses that oscillation is looked for in."""
-LOOK_RECORDS, CLUSTER_RECORDS, SAMPLES = 256, 2000, 512
-TIME_SHARE, TIME_LEAST = 0.03, 1.0
-"""Of the training's time, but at least so many seconds: what sampling for the clusters may take in all."""
-GAP_SHARE, GAP_STEPS = 0.03, (5, 50)
+LOOK_RECORDS, PRACTICE_RECORDS, CLUSTER_RECORDS, SAMPLES = 128, 64, 2000, 512
+LOOK_SHARE, LOOK_LEAST = 0.015, 0.5
+"""Of the training's time, but at least so many seconds: what looks at dead units and the family's own numbers may take in all."""
+TIME_SHARE, TIME_LEAST = 0.015, 1.0
+"""The same for samples, among which clusters are looked for."""
+GAP_SHARE, GAP_STEPS = 0.02, (5, 50)
 """Of the training's steps: what the players' excursions for the duality gap may take in all; and how long one is."""
 MANY_DEAD, ONE_SIDED, MOST = 0.5, 0.99, 0.75
 
@@ -63,7 +65,7 @@ class Monitor:
         self._seed = entropy(seed, "monitor") % 2**63
         rows = stream(seed, "monitor").permutation(len(dataset.records))
         self._look = dataset.records[torch.from_numpy(rows[:LOOK_RECORDS].copy())].to(device)
-        self._practice = dataset.records[torch.from_numpy(rows[-LOOK_RECORDS:].copy())].to(device)
+        self._practice = dataset.records[torch.from_numpy(rows[-PRACTICE_RECORDS:].copy())].to(device)
         self._some = dataset.records[torch.from_numpy(rows[:CLUSTER_RECORDS].copy())]
         self._curves: dict[str, dict[str, Curve]] = {kind: {} for kind in ("losses", "gradient_norms", "diagnostics")}
         self._single = {kind: Curve() for kind in ("win_rate", "modes", "duality_gap")}
@@ -77,6 +79,8 @@ class Monitor:
         self._clusters: Clusters | None = None
         self._per_sample: float | None = None
         self._lost = 0
+        self._looked = 0.0
+        """Seconds."""
         self._broken = False
         """Nothing can be seen in weights that are no numbers."""
 
@@ -91,7 +95,8 @@ class Monitor:
             self._last["duality reference"] = self._gap(training)
 
     def after_step(self, training: Training, losses: Mapping[str, Tensor | None]) -> Mapping[str, float]:
-        step, seen = training.step, {}
+        step = training.step
+        seen: dict[str, float] = {}
         self._waiting.append((step, {name: loss.detach() for name, loss in losses.items() if loss is not None}))
         if step <= FIRST or step % self._norm_every == 0:
             self._norms.append((step, {name: norm for name, turn in training.turns.items() if (norm := _norm(turn)) is not None}))
@@ -99,7 +104,10 @@ class Monitor:
             self._drain()
             self._review(step)
             self._broken = not sound(training.generator)
-            seen = {} if self._broken else self._look_at(training)
+            if not self._broken and self._looked <= LOOK_LEAST + LOOK_SHARE * training.seconds:
+                started = time.perf_counter()
+                seen = self._look_at(training)
+                self._looked += time.perf_counter() - started
         if self._broken:
             self._warn("broken", step, f"the weights are not finite numbers any more; {GENTLER}")
             return {}

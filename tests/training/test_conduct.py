@@ -134,7 +134,7 @@ def test_a_training_that_diverged_is_given_up(studio):
     steps, told = [], []
     with pytest.raises(SpecError, match=r"diverged: after step 30 .* lower training\.learning_rate"):
         studio.fit(Diverging, epochs=100, conduct=Conduct(tell=told.append, preview=lambda step, _: steps.append(step), preview_every=1))
-    assert steps[-1] == 30 and "not finite numbers any more" in told[0]
+    assert steps[-1] == 30 and any("not finite numbers any more" in text for text in told)
 
 
 def test_weights_that_are_no_numbers_are_not_released(studio):
