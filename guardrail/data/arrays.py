@@ -51,7 +51,8 @@ def read_arrays(source: Path | IO[bytes], where: str) -> dict[str, np.ndarray]:
     except _BROKEN as fault:
         if isinstance(fault, DataError):
             raise
-        raise DataError(f"{where}: not a whole .npz file ({fault or type(fault).__name__}); write it again with numpy.savez") from None
+        told = (str(fault).splitlines() or [type(fault).__name__])[0]
+        raise DataError(f"{where}: not a whole .npz file ({told}); write it again with numpy.savez") from None
 
 
 def write_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> None:
@@ -70,6 +71,17 @@ def as_column(cells: list[np.ndarray]) -> pd.Series:
     for row, cell in enumerate(cells):
         column[row] = cell
     return pd.Series(column)
+
+
+def columns_beside(arrays: dict[str, np.ndarray], records: int, where: str) -> dict[str, pd.Series]:
+    """Arrays of one entry per record as columns; `labels`, the usual name, is the column `label`."""
+    for name, array in arrays.items():
+        if array.shape != (records,):
+            raise DataError(
+                f"{where}: array {name!r} of shape {array.shape} belongs to no column; expected one entry for each of {records} records"
+            )
+    named = {"label" if name == "labels" and "label" not in arrays else name: array for name, array in arrays.items()}
+    return {name: pd.Series(array.astype(object) if array.dtype.kind == "U" else array) for name, array in named.items()}
 
 
 def plain_array(column: pd.Series) -> np.ndarray:

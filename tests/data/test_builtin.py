@@ -11,10 +11,11 @@ import pytest
 
 from guardrail.data import builtin
 from guardrail.data.cast import cast, cast_leniently
-from guardrail.data.schema_file import require_public
+from guardrail.data.schema_file import parse_schema, require_public
 from guardrail.data.sources import open_source
 from guardrail.data.tables import write_table
 from guardrail.data.tabular.codec import TabularCodec
+from guardrail.vocabulary.documents import read_yaml
 from guardrail.vocabulary.errors import DataError, UnknownName
 from guardrail.vocabulary.schema import Numeric
 
@@ -48,13 +49,26 @@ def test_the_bounds_are_wider_than_the_records_or_published() -> None:
 
 def test_the_vendored_files_are_the_repositorys() -> None:
     """Hashes of the compressed files as they were vendored."""
-    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in FOLDER.glob("*.xz")}
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in FOLDER.glob("adult.*.xz")}
     assert hashes == {
         "adult.data.xz": "1a26c887f4b7b4b4e0f99750aca36e24a777e32b8f3a51118d33048407422670",
         "adult.test.xz": "7b7089b2b40308e71efb4afe0dc2a9b80b761ad4b9b19f2157ff54d952a621e2",
     }
     licences = (FOLDER / "DATA-LICENCES.md").read_text()
-    assert all(name in licences for name in [*hashes, "CC BY 4.0", "10.24432/C5XW20"])
+    vendored = [path.name for path in FOLDER.iterdir() if path.suffix not in (".py", ".yaml", ".md") and path.is_file()]
+    assert all(name in licences for name in [*vendored, "CC BY 4.0", "10.24432/C5XW20", "CC BY-SA 3.0", "Apache License 2.0"])
+
+
+def test_all_that_is_vendored_leaves_the_wheel_below_twelve_megabytes() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.iterdir() if path.is_file()) < 11_000_000
+
+
+@pytest.mark.parametrize("name", builtin.names())
+def test_every_schema_is_public_and_says_who_declared_it(name: str) -> None:
+    facts = read_yaml(FOLDER / f"{name.removesuffix('-complete')}.yaml")
+    schema = parse_schema(facts["schema"], where=name)
+    require_public(schema)
+    assert schema.records and all(source.startswith("public (") for source in schema.sources().values())
 
 
 def test_nothing_outside_its_file_knows_the_data_set() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrail.data.fingerprint import fingerprint
+from guardrail.data.split import held_out
 from guardrail.data.tables import read_table, write_table
 from guardrail.vocabulary.errors import DataError
 
@@ -117,3 +118,64 @@ def test_a_short_key_and_double_columns_are_refused() -> None:
         fingerprint(table(), b"secret")
     with pytest.raises(DataError, match="appears 2 times"):
         fingerprint(pd.DataFrame([[1, 2]], columns=["é", "e\u0301"]), KEY)
+
+
+def arrays(*cells: object) -> pd.DataFrame:
+    column = np.empty(len(cells), dtype=object)
+    for row, cell in enumerate(cells):
+        column[row] = cell
+    return pd.DataFrame({"image": pd.Series(column), "label": range(len(cells))})
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (np.array([1, 255], np.uint8), np.array([1, 255], np.int64)),
+        (np.array([-1, 300], np.int16), np.array([-1, 300], np.int64)),
+        (np.array([0.5, np.nan], np.float32), np.array([0.5, -np.nan])),
+        (np.array([0.0]), np.array([-0.0])),
+        (np.arange(6).reshape(2, 3), np.asfortranarray(np.arange(6).reshape(2, 3))),
+        (np.array([1.5], ">f8"), np.array([1.5], "<f8")),
+        (np.arange(8)[::2], np.array([0, 2, 4, 6])),
+        (None, np.nan),
+        (np.array([], np.uint8), np.array([], np.int64)),
+    ],
+)
+def test_how_an_array_was_stored_does_not_matter(left: object, right: object) -> None:
+    whole = np.zeros((2, 2))
+    assert fingerprint(arrays(whole, left), KEY) == fingerprint(arrays(whole, right), KEY)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (np.array([1, 2]), np.array([2, 1])),
+        (np.zeros((2, 3)), np.zeros((3, 2))),
+        (np.zeros(6), np.zeros((6, 1))),
+        (np.array([1]), np.array([1.0])),
+        (np.array([True]), np.array([1])),
+        (np.array([np.nan]), np.array([0.0])),
+        (None, np.zeros(0)),
+        (np.array([0.1]), np.array([0.1 + 2**-55])),
+        (np.array([256]), np.array([0])),
+        (np.zeros(0), np.zeros((0, 2))),
+        (np.array([49], np.uint8), "1"),
+    ],
+)
+def test_arrays_that_say_something_else_have_another_fingerprint(left: object, right: object) -> None:
+    whole = np.zeros((2, 2))
+    assert fingerprint(arrays(whole, left), KEY) != fingerprint(arrays(whole, right), KEY)
+
+
+def test_rows_of_arrays_are_a_multiset_too_and_fall_into_parts() -> None:
+    rng = np.random.default_rng(0)
+    frame = arrays(*rng.integers(0, 256, (200, 8, 8, 1), dtype=np.uint8))
+    assert fingerprint(frame.sample(frac=1, random_state=1), KEY) == fingerprint(frame, KEY) != fingerprint(frame.iloc[1:], KEY)
+    held = held_out(frame, unit="row", holdout=0.25, seed=0)
+    assert 30 < held.sum() < 70 and np.array_equal(held_out(frame.iloc[::-1], unit="row", holdout=0.25, seed=0), held[::-1])
+
+
+@pytest.mark.parametrize("cell", [np.array([None]), np.array(["a"]), np.array([1 + 2j]), [1, 2]])
+def test_arrays_of_objects_have_no_fingerprint(cell: object) -> None:
+    with pytest.raises(DataError, match="column 'image'"):
+        fingerprint(arrays(np.zeros(2), cell), KEY)

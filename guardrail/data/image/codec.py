@@ -50,9 +50,9 @@ class ImageCodec(Codec):
         """`image`: (records, channels, height, width) float32; `tokens`: (records, height * width * channels) int64."""
         pixels = self._stacked(frame)
         if kind == "image":
-            return np.moveaxis(pixels, 3, 1).astype(np.float32, order="C") / np.float32(127.5) - np.float32(1)
+            return np.asarray(np.moveaxis(pixels, 3, 1).astype(np.float32, order="C") / np.float32(127.5) - np.float32(1))
         levels = np.rint(np.arange(256) * ((self.content.levels - 1) / 255)).astype(np.int64)
-        return levels[pixels].reshape(len(pixels), -1)
+        return np.asarray(levels[pixels].reshape(len(pixels), self.tokens.length))
 
     def decode(self, records: np.ndarray, kind: SpaceKind, rng: np.random.Generator) -> pd.DataFrame:
         """Column `image`; numbers beyond [-1, 1] are cut off."""

@@ -18,7 +18,7 @@ import pandas as pd
 
 from ...vocabulary.errors import DataError
 from ...vocabulary.schema import Schema
-from ..arrays import array_names, as_column, plain_array, read_arrays, shown_path, write_arrays
+from ..arrays import array_names, as_column, columns_beside, plain_array, read_arrays, shown_path, write_arrays
 from .pixels import decoded, pillow
 
 _SINGLE = (".png", ".jpg", ".jpeg")
@@ -47,7 +47,7 @@ def read_images(path: Path, *, on_error: str = "fail") -> pd.DataFrame:
     if "" in labels and any(labels):
         loose = files[labels.index("")]
         raise DataError(
-            f"{where}: {shown_path(Path(loose.name))} lies beside the subfolders that are classes; put every image into one, or none"
+            f"{where}: {shown_path(Path(loose.name))} lies beside the subfolders, which are classes; put all into them, or none"
         )
     images, kept = _decoded(files, on_error)
     frame = pd.DataFrame({"image": as_column(images)})
@@ -67,20 +67,9 @@ def unpacked(source: Path | IO[bytes], where: str) -> pd.DataFrame:
         raise DataError(f"{where}: images of {images.dtype}; save them as uint8 pixels from 0 to 255")
     if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)) or 0 in images.shape[1:]:
         raise DataError(f"{where}: images of shape {images.shape}; expected (records, height, width) or (records, height, width, 1 or 3)")
-    columns = beside(arrays, len(images), where)
+    columns = columns_beside(arrays, len(images), where)
     cells = list(images if images.ndim == 4 else images[:, :, :, None])
     return pd.DataFrame({"image": as_column(cells), **columns})
-
-
-def beside(arrays: dict[str, np.ndarray], records: int, where: str) -> dict[str, pd.Series]:
-    """Arrays of one entry per record as columns; `labels`, the usual name, is the column `label`."""
-    for name, array in arrays.items():
-        if array.shape != (records,):
-            raise DataError(
-                f"{where}: array {name!r} of shape {array.shape} belongs to no column; expected one entry for each of {records} records"
-            )
-    named = {"label" if name == "labels" and "label" not in arrays else name: array for name, array in arrays.items()}
-    return {name: pd.Series(array.astype(object) if array.dtype.kind == "U" else array) for name, array in named.items()}
 
 
 def write_images(frame: pd.DataFrame, path: Path, schema: Schema) -> None:
@@ -127,7 +116,8 @@ def _folder_name(label: object) -> str:
 
 
 def _decoded(files: list[Path], on_error: str) -> tuple[list[np.ndarray], list[bool]]:
-    images, kept = [], []
+    images: list[np.ndarray] = []
+    kept: list[bool] = []
     for file in files:
         try:
             images.append(decoded(_content(file)))

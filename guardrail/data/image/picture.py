@@ -41,7 +41,7 @@ def _rows(frame: pd.DataFrame, target: str | None) -> list[tuple[str, list[np.nd
         images = list(frame["image"].iloc[: _ACROSS * _DOWN])
         return [("", images[start : start + _ACROSS]) for start in range(0, len(images), _ACROSS)]
     groups = frame.groupby(target, sort=True, observed=True, dropna=False)["image"]
-    return [("missing" if pd.isna(name) else str(name), list(images.iloc[:_ACROSS])) for name, images in groups][:_DOWN]  # type: ignore[call-overload]
+    return [("missing" if pd.isna(name) else str(name), list(images.iloc[:_ACROSS])) for name, images in groups][:_DOWN]
 
 
 def _enlarged(cell: np.ndarray) -> Image.Image:

@@ -9,13 +9,14 @@ import zlib
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ...vocabulary.content import ImageContent
 from ...vocabulary.errors import DataError
 
 MOST_PIXELS = 2**25
 """Of one image file: 32 million, more than cameras give; beyond it stands a decompression bomb."""
+_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _KEPT = {"1": "L", "L": "L", "RGB": "RGB"}
 _TRANSPARENT = {"LA": "L", "RGBA": "RGB", "PA": "RGB"}
 _BROKEN = (
@@ -36,7 +37,9 @@ def decoded(content: bytes) -> np.ndarray:
                 return pixels(_plain(ImageOps.exif_transpose(image)))
     except DataError:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
+        if content.startswith(_MAGIC):
+            raise DataError("broken or cut off (its header says nothing of an image); save it again") from None
         raise DataError("neither PNG nor JPEG, whatever its name says; convert it") from None
     except _BROKEN as fault:
         raise DataError(f"broken or cut off ({fault or type(fault).__name__}); save it again") from None
@@ -63,7 +66,7 @@ def pillow(cell: np.ndarray) -> Image.Image:
 
 def pixels(image: Image.Image) -> np.ndarray:
     """(height, width, channels)"""
-    array = np.asarray(image)
+    array: np.ndarray = np.asarray(image)
     return array[:, :, None] if array.ndim == 2 else array
 
 

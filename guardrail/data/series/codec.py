@@ -62,10 +62,10 @@ class SeriesCodec(Codec):
             tokens = np.minimum(np.where(observed, units, 0) * levels, levels - 1).astype(np.int64)
             tokens[~observed] = self.content.levels if self._missing is not None else 0
             tokens[np.arange(units.shape[1]) >= lengths[:, None]] = self._end or 0
-            return tokens.reshape(len(tokens), -1)
+            return tokens.reshape(len(tokens), self.tokens.length)
         values = np.where(observed, units * 2 - 1, 0)
         parts = [values, np.where(observed, 1, -1)] if len(self._low) < self._width else [values]
-        return np.concatenate(parts, axis=2).astype(np.float32)
+        return np.asarray(np.concatenate(parts, axis=2).astype(np.float32))
 
     def decode(self, records: np.ndarray, kind: SpaceKind, rng: np.random.Generator) -> pd.DataFrame:
         """Column `values`; numbers beyond [-1, 1] are cut off, and a series has one step at least."""

@@ -32,9 +32,8 @@ def judged(cell: Any, content: SeriesContent, *, clip: bool) -> np.ndarray:
     nearby = np.clip(values, low, high) + 0.0
     if not clip and (wrong := ~empty & (nearby != values)).any():
         step, channel = np.argwhere(wrong)[0]
-        raise DataError(
-            f"step {step + 1}, channel {names[channel]!r}: {values[step, channel]:g}; expected a number in [{low[channel]:g}, {high[channel]:g}]"
-        )
+        allowed = f"[{low[channel]:g}, {high[channel]:g}]"
+        raise DataError(f"step {step + 1}, channel {names[channel]!r}: {values[step, channel]:g}; expected a number in {allowed}")
     return nearby
 
 

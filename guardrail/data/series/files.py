@@ -14,9 +14,8 @@ import pandas as pd
 from ...vocabulary.content import SeriesContent
 from ...vocabulary.errors import DataError
 from ...vocabulary.schema import Schema
-from ..arrays import array_names, as_column, plain_array, read_arrays, shown_path, write_arrays
+from ..arrays import array_names, as_column, columns_beside, plain_array, read_arrays, shown_path, write_arrays
 from ..cells import shown
-from ..image.files import beside
 from ..kinds import floats_of, instants_of
 from ..tables import SUFFIXES as TABLES
 from ..tables import write_table
@@ -50,7 +49,7 @@ def _unpacked(arrays: dict[str, np.ndarray], where: str) -> pd.DataFrame:
     if values.dtype.kind not in "fiu":
         raise DataError(f"{where}: values of {values.dtype}; save them as floats with NaN where missing")
     cells = _even(values, where) if lengths is None else _uneven(values, lengths, where)
-    frame = pd.DataFrame({"values": as_column(cells), **beside(arrays, len(cells), where)})
+    frame = pd.DataFrame({"values": as_column(cells), **columns_beside(arrays, len(cells), where)})
     if names is not None:
         frame.attrs["channels"] = _named(names, cells, where)
     return frame
@@ -94,7 +93,8 @@ def long_table(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     order, whole = _order(frame[STEP])
     others = [name for name in frame.columns if name not in (ID, STEP, *channels)]
     cells, firsts = [], []
-    for name, rows in frame.groupby(ID, sort=False).indices.items():
+    for name, taken in frame.groupby(ID, sort=False).indices.items():
+        rows = np.asarray(taken)
         rows = rows[np.argsort(order[rows], kind="stable")]
         _check_series(frame, name, order[rows], rows, others, whole=whole)
         cells.append(values[rows])

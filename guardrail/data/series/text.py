@@ -25,7 +25,8 @@ def parse_ts(content: bytes, where: str, *, on_error: str = "fail") -> pd.DataFr
     except UnicodeDecodeError as fault:
         raise DataError(f"{where}: not UTF-8 text (byte {fault.start}); is it a .ts file?") from None
     labelled, first = _header(lines, where)
-    cells, labels, skipped = [], [], 0
+    cells: list[np.ndarray] = []
+    labels, skipped = [], 0
     for number, line in enumerate(lines[first:], start=first + 1):
         if not line.strip() or line.startswith("#"):
             continue
