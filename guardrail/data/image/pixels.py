@@ -55,7 +55,7 @@ def fitted(cell: Any, content: ImageContent) -> np.ndarray:
     if cell.ndim != 3 or cell.shape[2] not in (1, 3) or 0 in cell.shape:
         raise DataError(f"an array of shape {cell.shape} is no image; expected (height, width, 1 or 3)")
     if cell.shape == (content.height, content.width, content.channels):
-        return cell
+        return np.asarray(cell)
     image = pillow(cell).convert("L" if content.channels == 1 else "RGB")
     return pixels(image.resize((content.width, content.height), Image.Resampling.BICUBIC))
 

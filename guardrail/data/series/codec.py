@@ -62,7 +62,7 @@ class SeriesCodec(Codec):
             tokens = np.minimum(np.where(observed, units, 0) * levels, levels - 1).astype(np.int64)
             tokens[~observed] = self.content.levels if self._missing is not None else 0
             tokens[np.arange(units.shape[1]) >= lengths[:, None]] = self._end or 0
-            return tokens.reshape(len(tokens), self.tokens.length)
+            return np.asarray(tokens.reshape(len(tokens), self.tokens.length))
         values = np.where(observed, units * 2 - 1, 0)
         parts = [values, np.where(observed, 1, -1)] if len(self._low) < self._width else [values]
         return np.asarray(np.concatenate(parts, axis=2).astype(np.float32))
