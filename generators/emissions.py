@@ -13,34 +13,41 @@ LEAST = 1e-30
 
 @dataclass(frozen=True)
 class Tokens:
-    """Discrete emissions."""
+    """Discrete emissions: at each step one token per field, independent given the state."""
 
     shares: Tensor
-    """(states, tokens), rows summing to 1."""
+    """(states, fields, tokens), the last dimension summing to 1."""
 
     @classmethod
     def random(cls, overall: Tensor, states: int, rng: torch.Generator) -> Tokens:
-        """Around the tokens' shares in all records."""
-        shares = overall * torch.rand(states, len(overall), generator=rng, dtype=overall.dtype)
-        return cls(shares / shares.sum(1, keepdim=True))
+        """Around the fields' shares in all records, (fields, tokens)."""
+        shares = overall * torch.rand(states, *overall.shape, generator=rng, dtype=overall.dtype)
+        return cls(shares / shares.sum(-1, keepdim=True))
 
     def tensors(self) -> tuple[Tensor, ...]:
         return (self.shares,)
 
-    def log_density(self, x: Tensor) -> Tensor:
-        """(records, steps) -> (records, steps, states)"""
-        return self.shares.log().T[x]
+    def log_density(self, x: Tensor, known: Tensor) -> Tensor:
+        """(records, steps, fields) twice -> (records, steps, states); what is not known contributes nothing."""
+        logs = self.shares.log()
+        parts = [logs[:, f].T[x[:, :, f]].where(known[:, :, f, None], 0.0) for f in range(x.shape[2])]
+        return torch.stack(parts).sum(0)
 
     def statistic(self, x: Tensor, states: Tensor) -> Tensor:
-        """(records, states x tokens): how often each state is expected to have emitted each token."""
+        """(records, states x fields x tokens): how often each state is expected to have emitted each token."""
         counts = states.new_zeros(len(x), *self.shares.shape)
-        counts.scatter_add_(2, x[:, None, :].expand(-1, states.shape[2], -1), states.transpose(1, 2))
+        for f in range(x.shape[2]):
+            counts[:, :, f].scatter_add_(2, x[:, None, :, f].expand(-1, states.shape[2], -1), states.transpose(1, 2))
         return counts.flatten(1)
 
     def updated(self, total: Tensor, smoothing: float) -> Tokens:
-        counts = total.view_as(self.shares) + smoothing
-        sums = counts.sum(1, keepdim=True)
-        return Tokens(torch.where(sums > 0, counts / sums.clamp_min(LEAST), self.shares))
+        return Tokens(normalised(total.view_as(self.shares) + smoothing, self.shares))
+
+
+def normalised(counts: Tensor, otherwise: Tensor) -> Tensor:
+    """Counts as shares; `otherwise` where there are none."""
+    sums = counts.sum(-1, keepdim=True)
+    return torch.where(sums > 0, counts / sums.clamp_min(LEAST), otherwise)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Hidden Markov model (Rabiner 1989, https://doi.org/10.1109/5.18626): discrete emissions on tokens, Gaussian ones on series.
 
 Learned by expectation maximisation (Baum et al. 1970) from sums of one statistic per record, so that no record needs to be
-looked at by itself. The likelihood is exact, and so is filling in: the states are drawn from their posterior given all that is
+looked at by itself. Where the fields of a sequence take turns (voices), a state emits one token of each at a step. The
+likelihood is exact, and so is filling in: the states are drawn from their posterior given all that is
 known, before and behind the gap, and then emit what is missing. Missing values of a series contribute no term to the
 likelihood: it is the density of what was observed, given which cells were.
 """
@@ -20,8 +21,9 @@ from guardrail.vocabulary.errors import SpecError
 from guardrail.vocabulary.frozen import Frozen
 from guardrail.vocabulary.spaces import SeriesSpace, TokenSpace
 
-from .emissions import Gaussians, Tokens
+from .emissions import Gaussians, Tokens, normalised
 from .forward_backward import Filtered, backward, draw, draw_path, forward, viterbi
+from .markov import period_of
 
 ENOUGH = 1e-7
 """Of the log-likelihood: EM stops when an iteration gains no more."""
@@ -60,7 +62,9 @@ class Hmm(Generator):
         self.start = _fixed(torch.full((states,), 1 / states))
         self.transition = _fixed(torch.full((states, states), 1 / states))
         if isinstance(space, TokenSpace):
-            self.shares = _fixed(torch.full((states, space.sizes[0]), 1 / space.sizes[0]))
+            period = period_of(space)
+            self.fields = period if space.end is None and space.length % period == 0 else 1
+            self.shares = _fixed(torch.full((states, self.fields, space.sizes[0]), 1 / space.sizes[0]))
         else:
             channels = len(space.channels)
             self.means, self.variances = _fixed(torch.zeros(states, channels)), _fixed(torch.ones(states, channels))
@@ -78,10 +82,10 @@ class Hmm(Generator):
         self._keep(self._smoothed(counts, parameters) if self.options.smoothing else parameters)
 
     def _overall(self, counts: Counts) -> Tensor:
-        """What random starts lie around: (tokens,) shares, or (2, channels) means and variances."""
+        """What random starts lie around: (fields, tokens) shares, or (2, channels) means and variances."""
         if isinstance(self.space, TokenSpace):
-            shares = torch.stack([torch.from_numpy(share) for share in counts.one_way()]).mean(0)
-            return shares / shares.sum()
+            shares = torch.stack([torch.from_numpy(share) for share in counts.one_way()])  # (positions, tokens)
+            return shares.view(-1, self.fields, shares.shape[1]).mean(0)
         channels, steps = len(self.space.channels), self.space.steps
 
         def moments(batch: Batch) -> Tensor:
@@ -130,15 +134,19 @@ class Hmm(Generator):
         smoothed = backward(parameters.transition, filtered, alive)
         states = smoothed.states * alive[:, :, None]
         emission = parameters.emission
-        emitted = emission.statistic(batch.x, states) if isinstance(emission, Tokens) else emission.statistic(*self._read(batch.x), states)
+        emitted = (
+            emission.statistic(self._steps(batch.x), states)
+            if isinstance(emission, Tokens)
+            else emission.statistic(*self._read(batch.x), states)
+        )
         return torch.cat([filtered.log_likelihood[:, None], states[:, 0], smoothed.moves.flatten(1), emitted], dim=1)
 
     def _updated(self, parameters: Parameters, total: Tensor, smoothing: float) -> Parameters:
         """The M step."""
         n = self.options.states
         _, starts, moves, emitted = total.split([1, n, n * n, len(total) - 1 - n - n * n])
-        start = Tokens(parameters.start[None]).updated(starts, smoothing).shares[0]
-        transition = Tokens(parameters.transition).updated(moves, smoothing).shares
+        start = normalised(starts + smoothing, parameters.start)
+        transition = normalised(moves.view(n, n) + smoothing, parameters.transition)
         emission = parameters.emission
         new = emission.updated(emitted, smoothing) if isinstance(emission, Tokens) else emission.updated(emitted)
         return Parameters(start, transition, new)
@@ -178,11 +186,16 @@ class Hmm(Generator):
         """(records, steps, states) log-densities, and which steps lie before the record's end (records, steps)."""
         if isinstance(parameters.emission, Tokens):
             end = cast(TokenSpace, self.space).end
-            ends = (x == (-1 if end is None else end)).long()
-            return parameters.emission.log_density(x), ends.cumsum(1) - ends == 0
+            steps = self._steps(x)
+            ends = (steps[:, :, 0] == (-1 if end is None else end)).long()
+            return parameters.emission.log_density(steps, torch.ones_like(steps, dtype=torch.bool)), ends.cumsum(1) - ends == 0
         values, seen = self._read(x)
         steps = torch.arange(x.shape[1], device=x.device)
         return parameters.emission.log_density(values.to(parameters.start.dtype), seen), steps < _length(seen)[:, None]
+
+    def _steps(self, x: Tensor) -> Tensor:
+        """(records, positions) -> (records, steps, fields)"""
+        return x.reshape(len(x), -1, self.fields)
 
     def _read(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """A series' values in double precision and which of them were observed, (records, steps, channels) each."""
@@ -209,11 +222,12 @@ class Hmm(Generator):
         space, now = cast(TokenSpace, self.space), self.parameters_now
         if space.end is not None:
             now = _with_ended_state(now, space.end)
-        shares = cast(Tokens, now.emission).shares
-        evidence = shares.log().T[x].where(known[:, :, None], 0.0)
-        filtered = forward(now.start, now.transition, evidence, torch.ones_like(known))
+        emission = cast(Tokens, now.emission)
+        steps, given = self._steps(x), self._steps(known)
+        filtered = forward(now.start, now.transition, emission.log_density(steps, given), torch.ones_like(given[:, :, 0]))
         path = draw_path(now.transition, filtered, rng)
-        columns = [torch.where(known[:, t], x[:, t], draw(shares[path[:, t]], rng)) for t in range(x.shape[1])]
+        places = [(t, f) for t in range(steps.shape[1]) for f in range(self.fields)]
+        columns = [torch.where(given[:, t, f], steps[:, t, f], draw(emission.shares[path[:, t], f], rng)) for t, f in places]
         return torch.stack(columns, dim=1)
 
     def _filled_series(self, x: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
@@ -242,7 +256,7 @@ class Hmm(Generator):
 def _with_ended_state(now: Parameters, end: int) -> Parameters:
     """The same model with a state for `ended`, from which nothing leads back and which emits only the end: positions behind it
     then hold evidence like all others, and a gap before something known cannot end."""
-    shares = cast(Tokens, now.emission).shares
+    shares = cast(Tokens, now.emission).shares[:, 0]  # a sequence that ends has one field
     ending = shares[:, end]
     going_on = shares.index_fill(1, torch.tensor([end], device=shares.device), 0.0)
     only_end = torch.zeros_like(shares[:1]).index_fill(1, torch.tensor([end], device=shares.device), 1.0)
@@ -250,7 +264,7 @@ def _with_ended_state(now: Parameters, end: int) -> Parameters:
     start = torch.cat([now.start * (1 - ending), (now.start * ending).sum()[None]])
     moves = torch.cat([now.transition * (1 - ending), (now.transition * ending).sum(1, keepdim=True)], dim=1)
     stays = torch.zeros_like(start).index_fill(0, torch.tensor([len(ending)], device=shares.device), 1.0)
-    return replace(now, start=start, transition=torch.cat([moves, stays[None]]), emission=Tokens(emission))
+    return replace(now, start=start, transition=torch.cat([moves, stays[None]]), emission=Tokens(emission[:, None]))
 
 
 def _length(seen: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class Markov(Generator):
     def __init__(self, space: TokenSpace, options: MarkovOptions) -> None:
         super().__init__(space, options)
         self.space, self.smoothing = space, options.smoothing
-        self.period = _period(space)
+        self.period = period_of(space)
         self.base = max(space.sizes) + 1  # the padding before a record's beginning is a token too
         self.order = self._fitting(options.order)
         self.register_buffer("runs", torch.zeros(0, dtype=torch.int64))
@@ -242,7 +242,7 @@ def _before_the_end(x: Tensor, end: int) -> Tensor:
     return ends.cumsum(1) - ends.long() == 0
 
 
-def _period(space: TokenSpace) -> int:
+def period_of(space: TokenSpace) -> int:
     """After how many positions the fields of the sequence repeat; in a table, never."""
     if not space.shared:
         return space.length

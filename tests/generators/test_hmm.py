@@ -20,6 +20,7 @@ from guardrail.vocabulary.spaces import SeriesSpace, TokenSpace
 Hmm = resolve("generators", "hmm")
 TEXT = TokenSpace(("token",) * 4, (3,) * 4, shared=True, end=2)
 GRID = TokenSpace(("token",) * 4, (3,) * 4, shared=True)
+VOICES = TokenSpace(("high", "low") * 2, (3,) * 4, shared=True)
 GAPPED = SeriesSpace(("x", "y"), 6, marked=True)
 WHOLE = SeriesSpace(("x", "y"), 6)
 UNUSED = TokenSpace(("x",), (2,))
@@ -75,7 +76,7 @@ def paths(model, x: Tensor) -> tuple[Tensor, Tensor]:
     return every, log
 
 
-@pytest.mark.parametrize("space", [TEXT, GRID, GAPPED, WHOLE], ids=["text", "grid", "gaps", "whole"])
+@pytest.mark.parametrize("space", [TEXT, GRID, VOICES, GAPPED, WHOLE], ids=["text", "grid", "voices", "gaps", "whole"])
 def test_likelihood_posterior_and_path_are_those_of_all_paths(space):
     model, x = fitted(space)
     x = x[:8]
@@ -91,7 +92,7 @@ def test_likelihood_posterior_and_path_are_those_of_all_paths(space):
             assert torch.allclose(explained["posterior"][i, :steps, state], expected, atol=1e-9)
 
 
-@pytest.mark.parametrize("space", [TEXT, GRID, GAPPED, WHOLE], ids=["text", "grid", "gaps", "whole"])
+@pytest.mark.parametrize("space", [TEXT, GRID, VOICES, GAPPED, WHOLE], ids=["text", "grid", "voices", "gaps", "whole"])
 def test_em_never_decreases_the_log_likelihood(space):
     for seed in range(3):
         model, _ = fitted(space, 40, restarts=1, iterations=40, states=2 + seed)
@@ -111,7 +112,7 @@ def test_discrete_model_agrees_with_hmmlearn():
     model, x = fitted(GRID)
     now, theirs = model.parameters_now, CategoricalHMM(3, n_features=3)
     theirs.startprob_, theirs.transmat_, theirs.emissionprob_ = (
-        value / value.sum(-1, keepdims=True) for value in (now.start.numpy(), now.transition.numpy(), now.emission.shares.numpy())
+        value / value.sum(-1, keepdims=True) for value in (now.start.numpy(), now.transition.numpy(), now.emission.shares[:, 0].numpy())
     )
     likelihood, explained = model.log_likelihood(Batch.of(x)), model.explain(Batch.of(x))
     agree(theirs, [row[:, None].numpy() for row in x], likelihood, explained)
@@ -134,7 +135,7 @@ def agree(theirs, rows: list[np.ndarray], likelihood: Tensor, explained: dict[st
         assert explained["path"][i].tolist() == path.tolist()
 
 
-@pytest.mark.parametrize("space", [TEXT, GRID], ids=["text", "grid"])
+@pytest.mark.parametrize("space", [TEXT, GRID, VOICES], ids=["text", "grid", "voices"])
 def test_probabilities_of_all_texts_sum_to_one(space):
     model, _ = fitted(space)
     x = every_text(space)
@@ -150,7 +151,7 @@ def every_text(space: TokenSpace) -> Tensor:
 
 
 @pytest.mark.parametrize("known", [(), (0,), (3,), (0, 2), (1, 3)], ids=str)
-@pytest.mark.parametrize("space", [TEXT, GRID], ids=["text", "grid"])
+@pytest.mark.parametrize("space", [TEXT, GRID, VOICES], ids=["text", "grid", "voices"])
 def test_gaps_are_filled_with_their_exact_probabilities(space: TokenSpace, known: tuple[int, ...]):
     """The slow truth: all records that agree with what is known, by their likelihood."""
     model, _ = fitted(space)
