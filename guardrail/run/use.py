@@ -17,7 +17,7 @@ from ..vocabulary.spaces import ImageSpace, SeriesSpace, Space, TokenSpace, Vect
 
 ROUNDS = 20
 """How often a cell that came back missing is drawn again."""
-ROWS, COLUMNS = 4, 8
+ROWS, COLUMNS = 4, 10
 """Of the picture of a latent space: interpolations (or traversed dimensions), and steps of each."""
 REACH = 2.5
 """Standard deviations of the prior that a traversal spans on each side."""
