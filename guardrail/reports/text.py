@@ -10,7 +10,7 @@ import math
 import re
 
 _FORMULA = ("=", "+", "-", "@")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~&!@$^]|(?<=\w):(?=\S))")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~&!@$^]|(?<=\w):(?=\S)|:(?=//))")
 """Markdown's signs, and the colon of what would become a link by itself."""
 _LEADING = re.compile(r"^(\d+)([.)])(?=\s|$)|^([-+=])")
 
