@@ -58,7 +58,7 @@ def test_inert_text_is_printable_and_no_formula(text):
 
 @given(st.text(alphabet="<>[]()`*_{}#|~&!:@$^\\ax1.-=+/\n"))
 def test_markdown_has_no_sign_left_unescaped(text):
-    escaped = re.sub(r"\\[^a-z0-9\s]", "", markdown(text))
+    escaped = re.sub(r"\\[^a-z0-9\s]", "·", markdown(text))  # something stands there: `:/` and `/` do not become a link around it
     assert not re.search(r"[<>\[\]`*_{}#|~!@$^\\]", escaped.replace("&lt;", "").replace("&gt;", "").replace("&amp;", ""))
     assert "\n" not in escaped
     assert "://" not in escaped
