@@ -42,7 +42,8 @@ def test_every_metric_of_the_contract_is_in_the_report_in_the_order_of_the_table
     unmeasured = {finding.metric for finding in report.findings if finding.status != "measured"}
     from_elsewhere = {"privacy.epsilon", "privacy.delta", "provenance.manifest_coverage"}
     of_our_models = {"quality.log_likelihood", "quality.cross_entropy", "quality.perplexity"}
-    assert unmeasured == from_elsewhere | of_our_models | {"quality.condition_adherence"}
+    of_a_training = {"training.stability", "training.mode_collapse", "training.duality_gap"}
+    assert unmeasured == from_elsewhere | of_our_models | of_a_training | {"quality.condition_adherence"}
     assert all(finding.seconds is not None for finding in report.findings)
     assert Report.model_validate_json(report.model_dump_json()) == report
 
