@@ -54,8 +54,11 @@ class TextContent(_Content):
     def _vocabulary_is_there(self) -> TextContent:
         if self.vocabulary == "characters" and not self.alphabet:
             raise ValueError("vocabulary: characters needs an alphabet: the characters that have a token of their own")
+        if self.alphabet and len(set(self.alphabet)) < len(self.alphabet):
+            twice = next(letter for letter in self.alphabet if self.alphabet.count(letter) > 1)
+            raise ValueError(f"the alphabet lists {twice!r} twice")
         if self.vocabulary == "bpe" and self.merges is None:
-            raise ValueError("vocabulary: bpe needs its merges; `guardrail schema FILE` learns them from the text and marks them so")
+            raise ValueError("vocabulary: bpe needs its merges; guardrail.data.text.drafted_merges learns them from texts and marks them so")
         return self
 
 
