@@ -68,6 +68,8 @@ class ConvCritic(nn.Module):
         self._size = (space.height, space.width)
         steps, height, wide = max(1, doublings(space)), *self._size
         self.label = nn.Linear(classes, height * wide) if classes else None
+        if self.label is not None:
+            nn.init.normal_(self.label.weight)  # as loud as the image, or the class goes unheard
         channels = [space.channels + bool(classes), *(width * 2 ** min(i, 2) for i in range(steps))]
         layers: list[nn.Module] = []
         for i, (inputs, outputs) in enumerate(pairwise(channels)):

@@ -30,9 +30,9 @@ DRIFT = 0.001
 class WganOptions(Frozen):
     latent: int = Field(default=32, gt=0, description="dimensions of the noise, but no more than a record has numbers")
     lipschitz: Lipschitz = Field(default="gradient_penalty", description="how the critic's slope is bounded")
-    penalty: float = Field(default=1.0, gt=0, description="gradient_penalty: its weight")
+    penalty: float = Field(default=0.1, gt=0, description="gradient_penalty: its weight")
     bound: float = Field(default=0.02, gt=0, description="clipping: the largest weight")
-    turns: int = Field(default=3, gt=0, description="the critic's steps to one of the maker")
+    turns: int = Field(default=2, gt=0, description="the critic's steps to one of the maker")
     width: int = Field(default=32, gt=0, description="on images: channels at half the image's size")
     hidden: tuple[int, ...] = Field(default=(128, 128, 128), description="elsewhere: widths of the hidden layers")
     activation: Activation = Field(default="relu", description="between the maker's layers")
@@ -83,11 +83,11 @@ def layer_norm(layer: nn.Linear | nn.Conv2d) -> Tensor:
     """
     matrix = layer.weight.flatten(1)
     gram = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
-    largest = torch.linalg.eigvalsh(gram)[-1].clamp(min=0).sqrt()
+    windows = 1
     if isinstance(layer, nn.Conv2d):
         windows = math.prod(math.ceil(k / s) for k, s in zip(layer.kernel_size, layer.stride, strict=True))
-        return largest * math.sqrt(windows)
-    return largest
+    bound: Tensor = torch.linalg.eigvalsh(gram)[-1].clamp(min=0).sqrt() * math.sqrt(windows)
+    return bound
 
 
 class WassersteinMaker(Maker):
@@ -109,14 +109,15 @@ class Wasserstein(Adversarial):
 
     def game_value(self, batch: Batch) -> Tensor:
         """Less the critic's penalty: without it the value has no highest point."""
-        scores: Tensor = self.critic.network(*self.maker.made(len(batch)))
-        return -self.critic.losses(batch).mean() - scores.mean()
+        scores = self.critic.network(*self.maker.made(len(batch)))
+        value: Tensor = -self.critic.losses(batch).mean() - scores.mean()
+        return value
 
 
 class Wgan(Wasserstein):
     spaces = ("vector", "image", "series")
     Options = WganOptions
-    plain = Recipe(epochs=60, sample_rate=0.05, batch_size=128, learning_rate=0.003, betas=(0.0, 0.9), average=0.998, schedule="linear")
+    plain = Recipe(epochs=40, sample_rate=0.05, batch_size=128, learning_rate=0.003, betas=(0.0, 0.9), average=0.998, schedule="linear")
     private = None
 
     def __init__(self, space: ContinuousSpace, options: WganOptions) -> None:
