@@ -83,4 +83,20 @@ TABLE: dict[str, Entry] = {
         paper="https://arxiv.org/abs/1704.00028",
         extra="train",
     ),
+    "cyclegan": Entry(
+        ".cyclegan:Cyclegan",
+        "translates images between two styles, learned without pairs",
+        modalities=("image",),
+        abilities=("translate",),
+        paper="https://arxiv.org/abs/1703.10593",
+        extra="train",
+    ),
+    "diffusion": Entry(
+        ".diffusion:Diffusion",
+        "takes noise out step by step; fills in what is missing",
+        modalities=("tabular", "image"),
+        abilities=("sample", "where", "impute"),
+        paper="https://arxiv.org/abs/2006.11239",
+        extra="train",
+    ),
 }

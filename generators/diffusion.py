@@ -1,0 +1,168 @@
+"""Diffusion: denoising step by step (DDPM, Ho et al. 2020, https://arxiv.org/abs/2006.11239) on images and vectors.
+
+The network predicts the velocity, a mixture of noise and record that is well scaled at every level (Salimans and Ho 2022, arXiv
+2202.00512). Few-step sampling after DDIM (Song et al. 2021, arXiv 2010.02502); classes by classifier-free guidance (Ho and
+Salimans 2022, arXiv 2207.12598); completion by replacing what is known, at its noise level (RePaint, Lugmayr et al. 2022, arXiv
+2201.09865). Guidance and few steps leave no honest likelihood, so there is none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from guardrail.training.contract import Batch, Generator, Player, Recipe
+from guardrail.vocabulary.frozen import Frozen
+from guardrail.vocabulary.spaces import ImageSpace, VectorSpace
+
+from .unet import LineNet, UNet
+
+UNLABELLED = 0.1
+"""Share of the training in which the class is hidden, for the guidance."""
+
+
+class DiffusionOptions(Frozen):
+    width: int = Field(default=32, gt=1, description="channels of the U-Net's first maps; an MLP has four times as many units")
+    patch: int = Field(default=2, gt=0, description="the U-Net reads patches of this many pixels a side; 1 is finer and slower")
+    levels: int = Field(default=1000, gt=1, description="noise levels in training")
+    schedule: Literal["cosine", "linear"] = Field(default="cosine", description="how noise rises with the level")
+    steps: int = Field(default=50, gt=0, description="denoising steps of a sample, at most the number of levels")
+    eta: float = Field(default=1.0, ge=0, le=1, description="noise added back in sampling: 1 as in DDPM, 0 none (DDIM)")
+    guidance: float = Field(default=0.5, ge=0, description="how far a sample is pushed towards its class; 0: not beyond the model")
+    resample: int = Field(
+        default=10, gt=0, description="times each step is repeated when records are completed, to agree with what is known"
+    )
+
+
+def signal(schedule: str, levels: int) -> Tensor:
+    """(levels + 1,) float64: the share of the record's variance left at each level; 1 at level 0, nearly 0 at the last."""
+    if schedule == "cosine":
+        shares = torch.cos((torch.linspace(0, 1, levels + 1, dtype=torch.float64) + 0.008) / 1.008 * math.pi / 2).square()
+        return (shares / shares[0]).clamp_min(1e-5)
+    betas = torch.linspace(0.1 / levels, min(20 / levels, 0.999), levels, dtype=torch.float64)
+    return torch.cat([torch.ones(1, dtype=torch.float64), (1 - betas).cumprod(0)]).clamp_min(1e-5)
+
+
+class Diffusion(Generator, Player):
+    spaces = ("image", "vector")
+    Options = DiffusionOptions
+    plain = Recipe(epochs=12, sample_rate=0.02, batch_size=64, learning_rate=0.002, average=0.995, warmup=0.02, max_norm=1.0)
+    private = None
+
+    def __init__(self, space: ImageSpace | VectorSpace, options: DiffusionOptions) -> None:
+        super().__init__(space, options)
+        self.options, self._space = options, space
+        self.conditional = bool(space.conditions)
+        self._classes = math.prod(space.conditions) if space.conditions else 0
+        self._shape = space.shape if isinstance(space, ImageSpace) else (space.width,)
+        self._signal = signal(options.schedule, options.levels)
+        self.network = (
+            UNet(space.channels, options.width, options.patch, self._classes)
+            if isinstance(space, ImageSpace)
+            else LineNet(space.width, 4 * options.width, self._classes)
+        )
+
+    def players(self) -> Mapping[str, Player]:
+        return {"diffusion": self}
+
+    def losses(self, batch: Batch) -> Tensor:
+        """Mean squared error of the velocity at one level per record, drawn uniformly."""
+        clean = self._centred(batch.x)
+        level = torch.randint(1, self.options.levels + 1, (len(clean),), device=clean.device)
+        noise, hidden = torch.randn_like(clean), torch.rand(len(clean), device=clean.device) < UNLABELLED
+        keep, lose = self._scales(level, clean)
+        label = self._label(batch.given, len(clean), clean.device).masked_fill(hidden, self._classes)
+        error = self._velocity(keep * clean + lose * noise, level, label) - (keep * noise - lose * clean)
+        return error.square().flatten(1).mean(1)
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: torch.Generator, given: Tensor | None = None) -> Tensor:
+        x = self._noise(n, rng)
+        label = self._label(given, n, x.device)
+        for level, lower in self._path():
+            x = self._denoised(x, level, lower, label, rng)
+        return self._record(x)
+
+    @torch.no_grad()
+    def complete(self, batch: Batch, known: Tensor, rng: torch.Generator) -> Tensor:
+        """Every step is taken `resample` times: what is known, noised to the step's level, stands in for what the model drew there."""
+        clean, x = self._centred(batch.x), self._noise(len(batch), rng).to(batch.x.dtype)
+        label = self._label(batch.given, len(batch), x.device)
+        for level, lower in self._path():
+            for again in reversed(range(self.options.resample)):
+                x = self._denoised(x, level, lower, label, rng)
+                keep, lose = self._at(lower)
+                x = torch.where(known, keep * clean + lose * self._noise(len(x), rng), x)
+                if again and lower:
+                    ratio = float(self._signal[level] / self._signal[lower])
+                    x = math.sqrt(ratio) * x + math.sqrt(1 - ratio) * self._noise(len(x), rng)
+        return torch.where(known, batch.x, self._record(x))
+
+    def _path(self) -> Iterator[tuple[int, int]]:
+        """Pairs of levels, each with the one a step leads down to; the last is 0."""
+        steps = min(self.options.steps, self.options.levels)
+        return pairwise(round(self.options.levels * (1 - i / steps)) for i in range(steps + 1))
+
+    def _denoised(self, x: Tensor, level: int, lower: int, label: Tensor, rng: torch.Generator) -> Tensor:
+        """One step down, after DDIM's equation 12, with eta of the noise that DDPM adds."""
+        keep, lose = self._at(level)
+        velocity = self._guided(x, level, label)
+        clean = (keep * x - lose * velocity).clamp(-1, 1)
+        noise = (x - keep * clean) / lose
+        below, rest = self._at(lower)
+        fresh = self.options.eta * rest / lose * math.sqrt(max(0.0, 1 - (keep / below) ** 2))
+        result = below * clean + math.sqrt(max(0.0, rest**2 - fresh**2)) * noise
+        return result + fresh * self._noise(len(x), rng) if fresh else result
+
+    def _guided(self, x: Tensor, level: int, label: Tensor) -> Tensor:
+        levels, push = torch.full((len(x),), level, device=x.device), self.options.guidance
+        velocity = self._velocity(x, levels, label)
+        if not self.conditional or not push:
+            return velocity
+        return velocity + push * (velocity - self._velocity(x, levels, torch.full_like(label, self._classes)))
+
+    def _velocity(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
+        result: Tensor = self.network(x, level.to(x.dtype) / self.options.levels, label)
+        return result
+
+    def _scales(self, level: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors of record and noise, (records, 1, ...) each."""
+        share = self._signal.to(like.device)[level].reshape(-1, *(1 for _ in self._shape))
+        return share.sqrt().to(like.dtype), (1 - share).sqrt().to(like.dtype)
+
+    def _at(self, level: int) -> tuple[float, float]:
+        share = float(self._signal[level])
+        return math.sqrt(share), math.sqrt(1 - share)
+
+    def _label(self, given: Tensor | None, n: int, device: torch.device) -> Tensor:
+        """(records,): the conditions as one class; the class `any` where there are none."""
+        if not self.conditional or given is None or not given.shape[1]:
+            return torch.full((n,), self._classes, device=device)
+        label = torch.zeros(n, dtype=torch.int64, device=device)
+        for i, size in enumerate(self._space.conditions):
+            label = label * size + given[:, i]
+        return label
+
+    def _noise(self, n: int, rng: torch.Generator) -> Tensor:
+        like = next(self.parameters())
+        return torch.randn(n, *self._shape, generator=rng, device=like.device, dtype=like.dtype)
+
+    def _centred(self, x: Tensor) -> Tensor:
+        """Entries in [-1, 1]."""
+        return x if isinstance(self._space, ImageSpace) else 2 * x - 1
+
+    def _record(self, x: Tensor) -> Tensor:
+        if isinstance(self._space, ImageSpace):
+            return x.clamp(-1, 1)
+        x = ((x + 1) / 2).clamp(0, 1)
+        for block in self._space.blocks:
+            if block.kind == "choice":
+                x[:, block.start : block.stop] = F.one_hot(x[:, block.start : block.stop].argmax(1), block.size).to(x.dtype)
+        return x
