@@ -58,7 +58,7 @@ class TextContent(_Content):
             twice = next(letter for letter in self.alphabet if self.alphabet.count(letter) > 1)
             raise ValueError(f"the alphabet lists {twice!r} twice")
         if self.vocabulary == "bpe" and self.merges is None:
-            raise ValueError("vocabulary: bpe needs its merges; guardrail.data.text.drafted_merges learns them from texts and marks them so")
+            raise ValueError("vocabulary: bpe needs its merges; guardrail.data.text.drafted_merges learns them from texts")
         return self
 
 

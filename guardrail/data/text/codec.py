@@ -43,9 +43,8 @@ class TextCodec(Codec):
         tokens = np.full((len(frame), self.content.length), self.end, dtype=np.int64)
         for row, coded in enumerate(self.vocabulary.encode(list(frame["text"]))):
             if len(coded) >= self.content.length:
-                raise DataError(
-                    f"a text of {len(coded)} tokens; the schema has room for {self.content.length - 1} and their end: cut it into pieces first"
-                )
+                room = self.content.length - 1
+                raise DataError(f"a text of {len(coded)} tokens; the schema has room for {room} and their end: cut it into pieces first")
             tokens[row, : len(coded)] = coded
         return tokens
 

@@ -14,6 +14,8 @@ _SHOWN = 10
 _LONGEST = 800
 """Characters of a passage."""
 _WIDE, _LINE, _MARGIN, _SIZE = 900, 19, 16, 15
+_PLAIN = str.maketrans({"—": "--", "–": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "…": "...", "\t": "    "})
+"""Signs that the font lacks."""
 
 
 def passages(frame: pd.DataFrame, schema: Schema) -> bytes:
@@ -39,8 +41,9 @@ def passages(frame: pd.DataFrame, schema: Schema) -> bytes:
 
 def _block(frame: pd.DataFrame, row: int, target: str | None, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> list[str]:
     text = str(frame["text"].iloc[row])
-    cut = text[:_LONGEST] + (" …" if len(text) > _LONGEST else "")
-    lines = [part for line in cut.split("\n") for part in _wrapped("".join(c if c.isprintable() else "\ufffd" for c in line), font)]
+    cut = text[:_LONGEST] + (" ..." if len(text) > _LONGEST else "")
+    drawn = (part.translate(_PLAIN) for part in cut.split("\n"))
+    lines = [part for line in drawn for part in _wrapped("".join(c if c.isprintable() else "?" for c in line), font)]
     return ([f"{target} {frame[target].iloc[row]}"[:100]] if target else []) + lines
 
 
