@@ -14,7 +14,7 @@ from ..vocabulary.documents import write_atomic
 from ..vocabulary.errors import InputError, Unsupported
 from .folder import RunFolder, sample_files
 
-SHOWN = 64
+SHOWN = 100
 """Records of a preview, at most."""
 
 

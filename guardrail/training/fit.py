@@ -169,7 +169,7 @@ def _train(
     strategy = _strategy(material, settings, spending)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(entropy(settings.seed, "initial weights") % 2**63)
-        generator, floor = build(settings.generator, codec), build(floor_of(codec), codec)
+        generator, floor = build(settings.generator, codec), build(floor_of(codec, private=settings.privacy is not None), codec)
         dataset = Dataset(encode(codec, material.train, generator), codec.encode(material.train, "tokens"), codec.tokens)
         recipe = _recipe(strategy.recipe(type(generator)), settings.training)
         outcome = strategy.fit(generator, dataset, recipe, seed=settings.seed, device=device, report=report, conduct=conduct)

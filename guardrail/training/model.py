@@ -211,9 +211,9 @@ def build(family: GeneratorSpec, codec: Codec) -> Generator:
     return kind(codec.spaces[space_of(kind, codec)], options)
 
 
-def floor_of(codec: Codec) -> GeneratorSpec:
-    """The family shown beside every model of this modality; under privacy its counts are already paid for."""
-    return GeneratorSpec(name=modality(codec.schema.modality).floor)
+def floor_of(codec: Codec, *, private: bool) -> GeneratorSpec:
+    """The family shown beside every model of this modality; under privacy the one whose counts are already paid for."""
+    return GeneratorSpec(name="marginals" if private else modality(codec.schema.modality).floor)
 
 
 def load(folder: Path) -> Model:
@@ -226,7 +226,7 @@ def load(folder: Path) -> Model:
     codec = modality(schema.modality).codec(schema)
     receipt = read_receipt(folder / "receipt.json")
     weights = _read_weights(folder / "weights.safetensors")
-    generator, floor = build(family, codec), build(floor_of(codec), codec)
+    generator, floor = build(family, codec), build(floor_of(codec, private=receipt.privacy is not None), codec)
     for part, prefix in ((generator, "model."), (floor, "floor.")):
         state = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -31,32 +31,25 @@ from .secure import SecureStream, SeededStream, Stream, gaussian, poisson_batch
 from .strategy import Dataset, Outcome, Spending, optimizer_of, smoothed_shares
 
 COUNTS_SHARE = 0.05
-"""Part of the budget (as zCDP's rho) that the one-way counts get where gradients get the rest."""
-
-
+"""Part of the budget (as zCDP's rho) that counts get, in equal parts, where gradients get the rest."""
 UNWATCHED = Conduct(monitor=False)
 
 
 class NoisyCounts:
-    """One-way counts with Gaussian noise, drawn once and then reused by whoever asks: model, floor, record count."""
+    """Counts with Gaussian noise, drawn once and then reused by whoever asks: model, floor, classes, record count."""
 
-    def __init__(self, dataset: Dataset, *, noise_multiplier: float, source: Stream) -> None:
-        deviation = noise_multiplier * one_way_sensitivity(len(dataset.space.sizes))
-        self._counts = tuple(
-            # Whole numbers again: rounding is post-processing and leaves no low-order bits to read.
-            np.rint(np.bincount(dataset.tokens[:, i], minlength=size) + deviation * gaussian(source, size).numpy())
-            for i, size in enumerate(dataset.space.sizes)
-        )
-        self._space = dataset.space
+    def __init__(self, dataset: Dataset, *, queries: Sequence[GaussianQuery], source: Stream) -> None:
+        """`queries`: what was charged, the one-way counts first, then, where there are conditions, theirs."""
+        given = dataset.records.given.cpu().numpy()
+        asked = [(dataset.tokens, dataset.space.sizes), (given, dataset.space.conditions if given.shape[1] else ())]
+        self._counts, *rest = (_noisy(*columns, query, source) for columns, query in zip(asked, queries, strict=False))
+        self._conditions: tuple[np.ndarray, ...] = rest[0] if rest else ()
 
     def one_way(self) -> tuple[np.ndarray, ...]:
         return tuple(smoothed_shares(count) for count in self._counts)
 
     def conditions(self) -> tuple[np.ndarray, ...]:
-        """Of a space without conditions there are none; those of others are not counted under privacy yet."""
-        if self._space.conditions:
-            raise Unsupported("private training of a family that is conditioned on a class is not available yet")
-        return ()
+        return tuple(smoothed_shares(count) for count in self._conditions)
 
     def ngrams(self, order: int, period: int = 1) -> tuple[np.ndarray, np.ndarray]:
         raise Unsupported("counts of token runs under privacy are not available yet")
@@ -69,6 +62,14 @@ class NoisyCounts:
         weights = np.array([1 / len(count) for count in self._counts])
         sums = np.array([count.sum() for count in self._counts])
         return max(1.0, float((weights * sums).sum() / weights.sum()))
+
+
+def _noisy(tokens: np.ndarray, sizes: Sequence[int], query: GaussianQuery, source: Stream) -> tuple[np.ndarray, ...]:
+    """Per column the noisy count of each token; whole numbers again: rounding is post-processing and leaves no low-order bits to read."""
+    deviation = query.noise_multiplier * query.sensitivity
+    return tuple(
+        np.rint(np.bincount(tokens[:, i], minlength=size) + deviation * gaussian(source, size).numpy()) for i, size in enumerate(sizes)
+    )
 
 
 def one_way_sensitivity(columns: int) -> float:
@@ -126,9 +127,10 @@ class Private:
         players = generator.players()
         rate = self._sample_rate(recipe)
         steps = math.ceil(recipe.epochs / rate) if players else 0
-        plan = self.plan(len(dataset.space.sizes), players, recipe.clip, rate, steps)
+        conditions = len(dataset.space.conditions) if generator.conditional else 0
+        plan = self.plan(len(dataset.space.sizes), players, recipe.clip, rate, steps, conditions=conditions)
         self._spending.reserve(tuple(plan))
-        counts = NoisyCounts(dataset, noise_multiplier=plan[0].noise_multiplier, source=source)
+        counts = NoisyCounts(dataset, queries=[query for query in plan if isinstance(query, GaussianQuery)], source=source)
         records = self._records if self._records is not None else counts.records()
         self._refuse_delta_of_one_unit(records)
         generator.initialise(counts)
@@ -146,21 +148,28 @@ class Private:
         claim = self._claim(self._normalised(plan, rate * records), records)
         return Outcome(counts, steps, round(rate * records), recipe.epochs if players else 1, claim, None)
 
-    def plan(self, columns: int, players: Mapping[str, Player], clip: float, rate: float, steps: int) -> list[Mechanism]:
+    def plan(
+        self, columns: int, players: Mapping[str, Player], clip: float, rate: float, steps: int, *, conditions: int = 0
+    ) -> list[Mechanism]:
         """Every mechanism of the run, before the records are read; together they cost at most the epsilon asked for."""
         epsilon, delta = self._privacy.epsilon, self._privacy.delta
         readers = [name for name, player in players.items() if player.sees_records]
 
-        def counting(noise: float) -> GaussianQuery:
-            return GaussianQuery(what="one-way counts of every column", sensitivity=one_way_sensitivity(columns), noise_multiplier=noise)
+        def counting(noise: float) -> list[Mechanism]:
+            asked = {"one-way counts of every column": columns, "counts of every class": conditions}
+            return [
+                GaussianQuery(what=what, sensitivity=one_way_sensitivity(n), noise_multiplier=noise * math.sqrt(1 + (conditions > 0)))
+                for what, n in asked.items()
+                if n
+            ]
 
         if not readers:
-            return [counting(calibrate(lambda noise: [counting(noise)], epsilon=epsilon, delta=delta))]
+            return counting(calibrate(counting, epsilon=epsilon, delta=delta))
         counted = counting((2 * COUNTS_SHARE * zcdp_of(epsilon, delta)) ** -0.5)
 
         def all_at(noise: float) -> list[Mechanism]:
             return [
-                counted,
+                *counted,
                 *(
                     SampledGaussian(
                         what=f"gradients of {name}", noise_multiplier=noise, sample_rate=rate, steps=steps * players[name].turns, clip=clip

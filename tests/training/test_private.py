@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from guardrail.training.accounting import epsilon_prv
 from guardrail.training.bookkeeping import supports
 from guardrail.training.contract import Batch, Generator, Player, Recipe
 from guardrail.training.layers import MaskedLinear
@@ -313,19 +314,39 @@ def counted(records: Tensor, tokens: np.ndarray, sizes: tuple[int, ...]) -> Data
     return Dataset(Batch.of(records), tokens, TokenSpace(tuple(f"column {i}" for i in range(len(sizes))), sizes))
 
 
+def counting(columns: int, noise: float) -> GaussianQuery:
+    return GaussianQuery(what="counts", sensitivity=math.sqrt(columns), noise_multiplier=noise)
+
+
+def test_classes_are_counted_apart_with_noise_of_their_own():
+    tokens, given = np.zeros((4000, 2), dtype=np.int64), torch.arange(4000)[:, None] % 4
+    space = TokenSpace(("a", "b"), (2, 2), conditions=(4,))
+    dataset = Dataset(Batch(torch.from_numpy(tokens), given), tokens, space)
+    noisy = [NoisyCounts(dataset, queries=[counting(2, 3.0), counting(1, 7.0)], source=SecureStream()) for _ in range(800)]
+    errors = np.concatenate([one._conditions[0] - 1000 for one in noisy])
+    assert abs(errors.std() / 7.0 - 1) < 0.1 and abs(noisy[0].conditions()[0].sum() - 1) < 1e-9
+
+
+def test_the_classes_counts_are_paid_from_the_same_total():
+    spending = Bookkeeping()
+    plan = strategy(spending).plan(15, {}, 1.0, 0.1, 0, conditions=1)
+    assert [query.sensitivity for query in plan] == [pytest.approx(math.sqrt(15)), 1.0]
+    assert epsilon_prv(plan, 1e-5) <= strategy(spending)._privacy.epsilon < 1.01 * epsilon_prv(plan, 1e-5)
+
+
 def test_noisy_counts_have_the_noise_of_their_sensitivity():
     tokens = np.stack([np.arange(3000) % 100, np.arange(3000) % 60, np.arange(3000) % 50, np.arange(3000) % 40], axis=1)
     dataset = counted(torch.from_numpy(tokens), tokens, (100, 60, 50, 40))
     errors = []
     for _ in range(60):
-        noisy = NoisyCounts(dataset, noise_multiplier=5.0, source=SecureStream())
+        noisy = NoisyCounts(dataset, queries=[counting(4, 5.0)], source=SecureStream())
         errors += [count - 3000 / len(count) for count in noisy._counts]
     assert abs(np.concatenate(errors).std() / (5.0 * math.sqrt(4)) - 1) < 0.05
 
 
 def test_noisy_counts_are_drawn_once():
     tokens = np.zeros((100, 1), dtype=np.int64)
-    noisy = NoisyCounts(counted(torch.from_numpy(tokens), tokens, (5,)), noise_multiplier=3.0, source=SecureStream())
+    noisy = NoisyCounts(counted(torch.from_numpy(tokens), tokens, (5,)), queries=[counting(1, 3.0)], source=SecureStream())
     assert all(np.array_equal(a, b) for a, b in zip(noisy.one_way(), noisy.one_way(), strict=True))
     assert noisy.records() == noisy.records()
 
