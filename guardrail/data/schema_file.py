@@ -150,7 +150,7 @@ def _blank_content(content: Content) -> str:
         "values": "",
     }[content.column]
     if isinstance(content, MusicContent) and content.encoding == "grid":
-        said = f"encoding: grid, voices: {_flow(content.voices)}, low: ?, high: ?, length: ?, steps_per_quarter: ?, quarter_ms: ?"
+        said = f"encoding: grid, voices: {_flow(content.voices)}, low: ?, high: ?, length: ?"
     if isinstance(content, SeriesContent):
         channels = ", ".join(f"{_flow(name)}: {{low: ?, high: ?}}" for name in content.channels)
         said = f"channels: {{{channels}}}, steps: ?, missing: ?, variable: ?, levels: ?"

@@ -229,3 +229,90 @@ def test_the_printed_lines_filled_in_are_a_schema(tmp_path: Path) -> None:
     lines = [line.replace("low: 1, high: 9", "low: 2020-01-01, high: 2030-01-01") if "datetime" in line else line for line in lines]
     (tmp_path / "s.yaml").write_text("columns:\n" + "\n".join(lines))
     require_public(load_schema(tmp_path / "s.yaml"))
+
+
+CONTENTS: dict[str, dict[str, Any]] = {
+    "image": {"height": 28, "width": 20, "channels": 3},
+    "text": {"vocabulary": "characters", "alphabet": ' "#:{}?no\u2028é“', "length": 64},
+    "music": {"encoding": "grid", "voices": ["no", "bass: low"], "low": 36, "high": 84},
+    "series": {"channels": {"é": {"low": -5, "high": 5.5}, "1": {"low": 0, "high": 1}}, "steps": 24, "missing": True},
+}
+
+
+def with_content(modality: str, **said: Any) -> Schema:
+    """A schema of these contents, without columns unless some are said."""
+    content = CONTENTS[modality] | {key: said.pop(key) for key in ("source", "declared_by") if key in said}
+    return Schema.model_validate({"modality": modality, modality: content, **said})
+
+
+@pytest.mark.parametrize("modality", CONTENTS)
+def test_what_is_no_table_comes_back_with_its_content(modality: str, tmp_path: Path) -> None:
+    columns = {"digit": {"kind": "categorical", "categories": ["no", "1"]}}
+    for schema in (
+        with_content(modality),
+        with_content(modality, declared_by="form 7", records=9, unit="who"),
+        with_content(modality, source="data", columns=columns, target="digit", sensitive=["digit"]),
+    ):
+        assert reread(schema) == schema
+        text = dump_schema(schema)
+        assert f"modality: {modality}\n" in text and ("columns:" in text) == bool(schema.columns)
+        (tmp_path / "schema.json").write_text(schema.model_dump_json())
+        assert load_schema(tmp_path / "schema.json") == schema
+
+
+def test_merges_come_back() -> None:
+    merges = ["Ġ t", "h e", '" #', "\\ Ń"]
+    merged = Schema.model_validate({"modality": "text", "text": {"vocabulary": "bpe", "merges": merges}})
+    assert reread(merged) == merged
+
+
+@pytest.mark.parametrize("modality", CONTENTS)
+def test_a_content_read_from_the_records_is_refused_with_the_line_that_would_declare_it(modality: str, tmp_path: Path) -> None:
+    said = refusal(with_content(modality, source="data", columns={"ok": {"kind": "boolean", "declared_by": "form 7"}}))
+    assert f"the schema of the {modality} itself was read from the records" in said and "under `columns:`" not in said
+    [line] = [line for line in said.splitlines() if line.startswith(f"{modality}: {{")]
+    for private in ("28", "alphabet", "36", "84", "5.5", "24", "64"):
+        assert private not in line
+    filled = (
+        line.replace("low: ?", "low: 1")
+        .replace("channels: ?", "channels: 3")
+        .replace("declared_by: ?", "declared_by: me")
+        .replace("missing: ?", "missing: true")
+    )
+    (tmp_path / "s.yaml").write_text(f"modality: {modality}\n" + filled.replace("variable: ?", "variable: false").replace("?", "9") + "\n")
+    require_public(load_schema(tmp_path / "s.yaml"))
+    (tmp_path / "s.yaml").write_text(f"modality: {modality}\n{line}\n")
+    with pytest.raises(SchemaError, match="still to be filled in"):
+        load_schema(tmp_path / "s.yaml")
+
+
+def test_content_and_columns_are_refused_together() -> None:
+    said = refusal(with_content("image", source="data", columns={"a": {"kind": "boolean", "source": "data"}, "b": {"kind": "boolean"}}))
+    assert "the schema of the image itself and 1 of 2 columns was read" in said
+    assert "\nimage: {height: ?" in said and "\n  a: {kind: boolean" in said and "\n  b:" not in said
+
+
+def test_a_content_that_nobody_declared_is_refused() -> None:
+    assert "nobody is named who declared it: the text itself" in refusal(with_content("text"))
+    require_public(with_content("text", declared_by="us"))
+    require_public(with_content("text").model_copy(update={"declared_by": "us"}))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("modality: image\ncolumns: {}", "needs a section image:"),
+        ("modality: text\ntext: {}\ncolumns: [a]", "not a schema"),
+        ("modality: text\ntext: {}\nimage: {height: 1, width: 1}", "has no image:"),
+        ("text: {}", "not a schema"),
+        ("modality: text\ntext: {}\ncolumns: {text: {kind: boolean}}", "is the content"),
+        ("modality: text\ntext: {words: 3}", "unknown key 'text.words'"),
+        ("modality: music\nmusic: {low: 9, high: 3}", "must not exceed"),
+        ("modality: series\nseries: {steps: 4, channels: [a]}", "series.channels"),
+        ("modality: poetry\ncolumns: {}", "modality"),
+    ],
+)
+def test_a_broken_content_is_refused_in_one_sentence(text: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(SchemaError, match=says):
+        load_schema(tmp_path / "s.yaml")

@@ -19,7 +19,7 @@ from ...vocabulary.schema import Schema
 from ...vocabulary.spaces import Space, SpaceKind, TokenSpace
 from ..arrays import as_column
 from ..codec import Codec
-from .score import LENGTH, ONSET, PITCH, VELOCITY, without_overlaps
+from .score import LENGTH, ONSET, PITCH, without_overlaps
 
 TICK = 10
 """Milliseconds: the shortest time that passes."""
@@ -41,7 +41,7 @@ class MusicCodec(Codec):
             raise DataError("this schema describes no music")
         self.content = schema.music
         self.events = Events(self.content)
-        grid = self.content.encoding == "grid"
+        grid = self._is_grid
         pitches = self.content.high - self.content.low + 1
         self.end = pitches + 1 if grid else self.events.end
         names = self.content.voices * self.content.length if grid else ("event",) * self.content.length
@@ -59,9 +59,9 @@ class MusicCodec(Codec):
         if "notes" not in frame:
             raise DataError("the records lack the column 'notes'; cast them to the schema first")
         tokens = np.full((len(frame), self.tokens.length), self.end, dtype=np.int64)
-        room = self.tokens.length - (self.content.encoding == "events")
+        room = self.tokens.length - (not self._is_grid)
         for row, cell in enumerate(frame["notes"]):
-            coded = self._grid_tokens(cell) if self.content.encoding == "grid" else np.array(self.events.encode(cell), dtype=np.int64)
+            coded = self._grid_tokens(cell) if self._is_grid else np.array(self.events.encode(cell), dtype=np.int64)
             if len(coded) > room:
                 raise DataError(f"a piece of {len(coded)} tokens, and the schema has room for {room}; cut it into pieces first")
             tokens[row, : len(coded)] = coded

@@ -69,8 +69,8 @@ def unpacked(path: Path, where: str) -> pd.DataFrame:
     cells = [arrays.pop(name) for name in names] if whole is None else list(whole)
     if not cells:
         raise DataError(f"{where}: no piece; expected arrays of shape (steps, voices) or (notes, 4), or notes (records, steps, voices)")
-    if odd := next((cell for cell in cells if cell.dtype.kind not in "iu" or cell.dtype == np.uint64), None):
-        raise DataError(f"{where}: a piece of {odd.dtype}; expected whole numbers")
+    if odd := [str(cell.dtype) for cell in cells if cell.dtype.kind not in "iu" or cell.dtype == np.uint64]:
+        raise DataError(f"{where}: a piece of {odd[0]}; expected whole numbers")
     return pd.DataFrame({"notes": as_column([cell.astype(np.int64) for cell in cells]), **columns_beside(arrays, len(cells), where)})
 
 

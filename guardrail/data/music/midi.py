@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import mido
+import mido  # type: ignore[import-untyped]
 import numpy as np
 
 from ...vocabulary.content import MusicContent
@@ -29,6 +30,10 @@ _PERCUSSION = 9
 _TICKS_A_STEP = 40
 _MARK = "guardrail"
 _BROKEN = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, mido.KeySignatureError)
+
+
+_Sounding = dict[tuple[int, int], tuple[int, int]]
+"""By channel and pitch: onset and velocity."""
 
 
 @dataclass
@@ -61,7 +66,7 @@ def _check_head(content: bytes) -> None:
     if content[:4] != b"MThd":
         raise DataError("not a MIDI file, whatever its name says")
     if len(content) > LARGEST:
-        raise DataError(f"{len(content) / 2**20:.1f} MiB, and {LARGEST // 2**20} is the limit for one piece; no such file is music")
+        raise DataError(f"{len(content) / 2**20:.1f} MiB, and {LARGEST // 2**20} is the limit for one piece; is it music?")
     if len(content) < 14:
         raise DataError("a MIDI file that is cut off in its head")
     kind, division = int.from_bytes(content[8:10], "big"), int.from_bytes(content[12:14], "big")
@@ -73,7 +78,7 @@ def _check_head(content: bytes) -> None:
 
 def _read_track(track: mido.MidiTrack, number: int, notes: _Notes, longest: int) -> None:
     now = 0
-    sounding: dict[tuple[int, int], tuple[int, int]] = {}
+    sounding: _Sounding = {}
     for message in track:
         if message.time < 0:
             raise DataError(f"track {number + 1} goes back in time")
@@ -143,7 +148,7 @@ def _highest_first(rows: np.ndarray) -> np.ndarray:
     return np.asarray(np.argsort(np.argsort(-means, kind="stable"), kind="stable"))
 
 
-def _clock(tempi: dict[int, int], ticks_per_beat: int) -> Any:
+def _clock(tempi: dict[int, int], ticks_per_beat: int) -> Callable[[np.ndarray], np.ndarray]:
     """From ticks to whole milliseconds, by every change of the tempo."""
     changes = sorted({0: 500_000, **tempi}.items())
     starts = np.array([tick for tick, _ in changes], dtype=float)
@@ -152,7 +157,7 @@ def _clock(tempi: dict[int, int], ticks_per_beat: int) -> Any:
 
     def milliseconds(ticks: np.ndarray) -> np.ndarray:
         at = np.searchsorted(starts, ticks, side="right") - 1
-        return np.floor(passed[at] + (ticks - starts[at]) * rates[at] + 0.5).astype(np.int64)
+        return np.asarray(np.floor(passed[at] + (ticks - starts[at]) * rates[at] + 0.5).astype(np.int64))
 
     return milliseconds
 

@@ -9,10 +9,11 @@ Format: https://www.w3.org/2021/06/musicxml40/
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 import zlib
 from fractions import Fraction
-from xml.etree import ElementTree  # noqa: S405 - `_parsed` refuses documents that declare entities
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def _parsed(document: bytes) -> ElementTree.Element:
     if b"<!ENTITY" in document:
         raise DataError("a MusicXML document that declares entities; nothing in it was read")
     try:
-        return ElementTree.fromstring(document)  # noqa: S314
+        return ElementTree.fromstring(document)  # noqa: S314 - no entities, see above
     except ElementTree.ParseError as fault:
         raise DataError(f"not XML ({fault})") from None
 
@@ -77,9 +78,9 @@ def _part(part: ElementTree.Element, steps_per_quarter: int) -> np.ndarray:
 
 def _sampled(notes: list[tuple[Fraction, Fraction, int]], end: Fraction, steps_per_quarter: int) -> np.ndarray:
     """Of two notes at once the one that the document has first is heard."""
-    pitches = np.zeros(int(np.ceil(end * steps_per_quarter)), dtype=np.int16)
+    pitches = np.zeros(math.ceil(end * steps_per_quarter), dtype=np.int16)
     for onset, stop, pitch in notes:
-        steps = slice(int(np.ceil(onset * steps_per_quarter)), int(np.ceil(stop * steps_per_quarter)))
+        steps = slice(math.ceil(onset * steps_per_quarter), math.ceil(stop * steps_per_quarter))
         pitches[steps] = np.where(pitches[steps] == 0, pitch, pitches[steps])
     return pitches
 

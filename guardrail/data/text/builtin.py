@@ -17,6 +17,7 @@ def read_builtin(facts: Mapping[str, Any], folder: Path) -> pd.DataFrame:
     content = lzma.decompress((folder / facts["file"]).read_bytes())
     if facts["layout"] == "objects":
         frame = parse_texts(content, facts["file"], objects=True)
-        return frame.drop(columns=facts.get("drop", [])).rename(columns=facts.get("rename", {}))
+        kept: pd.DataFrame = frame.drop(columns=facts.get("drop", [])).rename(columns=facts.get("rename", {}))
+        return kept
     paragraphs = (" ".join(part.split()) for part in content.decode().split("\n\n"))
     return pd.DataFrame({"text": pd.Series([part for part in paragraphs if part], dtype=object)})

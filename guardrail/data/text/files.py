@@ -120,7 +120,7 @@ def _framed(records: list[dict[str, Any]], where: str) -> pd.DataFrame:
 
 
 def _flat(text: str) -> str:
-    return " ".join(text.replace("\r", "\n").split("\n"))
+    return text.replace("\r\n", " ").replace("\r", " ").replace("\n", " ")
 
 
 def _objects(frame: pd.DataFrame) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_right
+from math import ceil
 
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
@@ -51,7 +53,7 @@ def _wrapped(line: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> l
     """Broken at spaces where there are any."""
     lines = []
     while font.getlength(line) > _WIDE - 2 * _MARGIN:
-        fits = next(n for n in range(len(line) - 1, 0, -1) if font.getlength(line[:n]) <= _WIDE - 2 * _MARGIN)
+        fits = max(1, bisect_right(range(len(line)), _WIDE - 2 * _MARGIN, key=lambda n: ceil(font.getlength(line[:n]))) - 1)
         gap = line.rfind(" ", fits // 2, fits) + 1
         lines.append(line[: gap or fits])
         line = line[gap or fits :]

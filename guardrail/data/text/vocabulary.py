@@ -127,7 +127,7 @@ def learn_merges(texts: Sequence[str], *, most: int = 1024) -> tuple[str, ...]:
 
 def cut_text(text: str, vocabulary: Vocabulary, most: int) -> list[str]:
     """Consecutive parts of at most so many tokens, which joined are the text again; no word is torn that fits into half a part."""
-    parts = []
+    parts: list[str] = []
     while True:
         reached = vocabulary.reach(text, most)
         if reached == len(text):
