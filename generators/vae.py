@@ -1,91 +1,164 @@
-"""VAE: auto-encoding variational Bayes (Kingma and Welling 2014, https://arxiv.org/abs/1312.6114) with one likelihood per column.
+"""VAE: auto-encoding variational Bayes (Kingma and Welling 2014, https://arxiv.org/abs/1312.6114) on vectors, images and series.
 
-Choices (categories, special values of a number, missing) are categorical; the numbers between are Gaussian with a learned
-scale per column. The prior is a standard normal; `beta` weighs the Kullback-Leibler term (Higgins et al. 2017).
+`beta` weighs the Kullback-Leibler term (Higgins et al. 2017). The prior is a standard normal or a mixture of normals that is
+learned with the rest, the simplest of those that Tomczak and Welling (2018, https://arxiv.org/abs/1705.07120) compare. `bound`
+is the importance-weighted lower bound on the log-likelihood (Burda et al. 2016, https://arxiv.org/abs/1509.00519); because a
+bound is not a normalised likelihood, it serves as anomaly score and is not given out as `log_likelihood`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from guardrail.training.contract import Batch, Generator, Player, Recipe
 from guardrail.vocabulary.frozen import Frozen
-from guardrail.vocabulary.spaces import VectorSpace
+from guardrail.vocabulary.spaces import ImageSpace
 
-from .blocks import draw, mlp
+from .adversarial import ACTIVATIONS, Activation, ContinuousSpace, shape_of
+from .blocks import mlp, one_hot
+from .convolutions import SMALLEST, ConvMaker, doublings, norm
+from .likelihoods import PixelLikelihood, likelihood_of
+from .priors import Mixture, Normal, log_normal
+
+SWEEPS = 20
+"""Rounds of drawing code and unknown values from each other when a record is completed."""
 
 
 class VaeOptions(Frozen):
     latent: int = Field(default=16, gt=0, description="dimensions of the latent code")
     hidden: tuple[int, ...] = Field(default=(128, 128), description="widths of encoder and (reversed) decoder")
     beta: float = Field(default=1.0, gt=0, description="weight of the Kullback-Leibler term")
+    activation: Activation = Field(default="relu", description="between the layers")
+    prior: Literal["normal", "mixture"] = Field(default="normal", description="of the latent code; a mixture is learned")
+    components: int = Field(default=16, gt=0, description="normals in the mixture")
+    likelihood: PixelLikelihood = Field(default="continuous_bernoulli", description="of an image's values")
+    network: Literal["mlp", "convolutional"] = Field(default="mlp", description="on images")
+    width: int = Field(default=32, gt=0, description="convolutional: channels at half the image's size")
+    draws: int = Field(default=16, gt=0, description="latent codes per record in the anomaly score's bound")
+
+
+class ConvEncoder(nn.Module):
+    """Images and one-hot classes -> (records, outputs)."""
+
+    def __init__(self, space: ImageSpace, outputs: int, width: int, activation: Activation, classes: int) -> None:
+        super().__init__()
+        (inputs, height, wide), layers = space.shape, list[nn.Module]()
+        for i in range(max(1, doublings(space))):
+            channels = width * 2 ** min(i, 2)
+            layers += [nn.Conv2d(inputs, channels, 4, 2, 1), norm(channels), ACTIVATIONS[activation]()]
+            inputs, height, wide = channels, height // 2, wide // 2
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.last = nn.Linear(inputs * height * wide + classes, outputs)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        outputs: Tensor = self.last(torch.cat([self.layers(x), labels], dim=1))
+        return outputs
 
 
 class Vae(Generator, Player):
-    spaces = ("vector",)
+    spaces = ("vector", "image", "series")
     Options = VaeOptions
     plain = Recipe(epochs=60, sample_rate=0.05, batch_size=512, learning_rate=0.002, average=0.999)
     private = Recipe(epochs=40, sample_rate=0.1, learning_rate=0.01, clip=1.0, average=0.98)
 
-    def __init__(self, space: VectorSpace, options: VaeOptions) -> None:
+    def __init__(self, space: ContinuousSpace, options: VaeOptions) -> None:
         super().__init__(space, options)
-        self.blocks = space.blocks
-        self.options = options
-        reals = [i for i, block in enumerate(space.blocks) if block.kind == "real"]
-        self._real_index = {block: i for i, block in enumerate(reals)}
-        self.encoder = mlp([space.width, *options.hidden, 2 * options.latent])
-        # The last outputs are the log-scales of the real columns, the same for every record.
-        self.decoder = mlp([options.latent, *reversed(options.hidden), space.width])
-        self.scales = nn.Linear(1, max(1, len(reals)), bias=False)
-        nn.init.constant_(self.scales.weight, -1.0)
+        self.options, self._classes, self._shape = options, space.conditions, shape_of(space)
+        self.conditional = bool(space.conditions)
+        latent, classes = options.latent, sum(space.conditions)
+        self._maps = isinstance(space, ImageSpace) and options.network == "convolutional" and min(space.shape[1:]) >= SMALLEST
+        if isinstance(space, ImageSpace) and self._maps:
+            self.encoder: nn.Module = ConvEncoder(space, 2 * latent, options.width, options.activation, classes)
+            self.decoder: nn.Module = ConvMaker(space, latent, options.width, options.activation, classes)
+        else:
+            size, activation = math.prod(self._shape), ACTIVATIONS[options.activation]
+            self.encoder = mlp([size + classes, *options.hidden, 2 * latent], activation)
+            self.decoder = mlp([latent + classes, *reversed(options.hidden), size], activation)
+        self.likelihood = likelihood_of(space, options.likelihood)
+        self.prior = Mixture(latent, options.components) if options.prior == "mixture" else Normal(latent)
 
     def players(self) -> Mapping[str, Player]:
         return {"vae": self}
 
     def losses(self, batch: Batch) -> Tensor:
         """Negative evidence lower bound with one latent draw per record, in nats."""
-        mean, log_variance = self.encoder(batch.x).chunk(2, dim=1)  # (records, latent) each
-        latent = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
-        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
-        loss: Tensor = self.reconstruction(batch.x, latent) + self.options.beta * divergence
-        return loss
+        reconstruction, divergence = self.parts(batch)
+        return reconstruction + self.options.beta * divergence
 
-    def reconstruction(self, batch: Tensor, latent: Tensor) -> Tensor:
-        """-log p(record | latent): (records, width), (records, latent) -> (records,)."""
-        outputs = self.decoder(latent)
-        log_scales = self._log_scales(latent)
-        total = torch.zeros(len(batch), device=batch.device)
-        for i, block in enumerate(self.blocks):
-            part, target = outputs[:, block.start : block.start + block.size], batch[:, block.start : block.start + block.size]
-            if block.kind == "choice":
-                total = total - (target * F.log_softmax(part, dim=1)).sum(1)
-            else:
-                log_scale = log_scales[:, self._real_index[i]]
-                error = (target[:, 0] - part[:, 0].sigmoid()) / log_scale.exp()
-                total = total + 0.5 * error.square() + log_scale + 0.5 * math.log(2 * math.pi)
-        return total
+    def parts(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(records,) each: -log p(record | code) for one drawn code, and the divergence of the code from the prior."""
+        mean, log_variance = self.encode(batch)
+        codes = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        return self.likelihood.loss(batch.x, self.decode(codes, batch.given)), self.prior.divergence(codes, mean, log_variance)
 
-    def _log_scales(self, latent: Tensor) -> Tensor:
-        """(records, reals): a linear layer on a constant, so that every record's gradient is its own and known."""
-        scales: Tensor = self.scales(torch.ones(len(latent), 1, device=latent.device))
-        return scales.clamp(-6.0, 1.0)
+    def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the code, (records, latent) each."""
+        labels = self._labels(batch.given, batch.x)
+        outputs = self.encoder(batch.x, labels) if self._maps else self.encoder(torch.cat([batch.x.flatten(1), labels], dim=1))
+        mean, log_variance = outputs.chunk(2, dim=1)
+        return mean, log_variance
+
+    def decode(self, codes: Tensor, given: Tensor | None) -> Tensor:
+        """(records, latent) -> (records, outputs), raw."""
+        labels = self._labels(given, codes)
+        raw: Tensor = self.decoder(codes, labels) if self._maps else self.decoder(torch.cat([codes, labels], dim=1))
+        return raw.flatten(1)
+
+    def _labels(self, given: Tensor | None, like: Tensor) -> Tensor:
+        """(records, classes) one-hot; no columns where nothing is known beside the content."""
+        if given is None or not self._classes:
+            return torch.zeros(len(like), 0, device=like.device, dtype=like.dtype)
+        return one_hot(given, self._classes).to(like.dtype)
 
     @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator, given: Tensor | None = None) -> Tensor:
-        device = next(self.parameters()).device
-        latent = torch.randn(n, self.options.latent, generator=rng, device=device)
-        outputs, scales = self.decoder(latent), self._log_scales(latent).exp()
-        for i, block in enumerate(self.blocks):
-            part = outputs[:, block.start : block.start + block.size]
-            if block.kind == "choice":
-                part.copy_(F.one_hot(draw(part, rng), block.size))
-            else:
-                noise = torch.randn(n, generator=rng, device=device) * scales[:, self._real_index[i]]
-                part.copy_((part[:, 0].sigmoid() + noise).clamp(0, 1)[:, None])
-        return torch.as_tensor(outputs)  # (n, width)
+        return self.likelihood.records(self.decode(self.draw_latent(n, rng), given), rng)
+
+    @torch.no_grad()
+    def bound(self, batch: Batch, draws: int) -> Tensor:
+        """(records,): lower bound on the log-likelihood in nats, the tighter the more codes are drawn. For numbers a log-density."""
+        mean, log_variance = self.encode(batch)
+        weights = []
+        for _ in range(draws):
+            codes = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+            likelihood = -self.likelihood.loss(batch.x, self.decode(codes, batch.given))
+            weights.append(likelihood + self.prior.log_density(codes) - log_normal(codes, mean, log_variance))
+        return torch.stack(weights).logsumexp(0) - math.log(draws)
+
+    def anomaly_score(self, batch: Batch) -> Tensor:
+        """Minus the importance-weighted bound; its draws come from torch's generator."""
+        return -self.bound(batch, self.options.draws)
+
+    @torch.no_grad()
+    def complete(self, batch: Batch, known: Tensor, rng: torch.Generator) -> Tensor:
+        """By drawing the code given the record and the unknown values given the code, in turns (Rezende et al. 2014, arXiv 1401.4082)."""
+        record = torch.where(known, batch.x, self.sample(len(batch), rng, batch.given))
+        for _ in range(SWEEPS):
+            mean, log_variance = self.encode(Batch(record, batch.given))
+            noise = torch.randn(mean.shape, generator=rng, device=mean.device, dtype=mean.dtype)
+            raw = self.decode(mean + (0.5 * log_variance).exp() * noise, batch.given)
+            record = torch.where(known, batch.x, self.likelihood.records(raw, rng))
+        return record
+
+    @torch.no_grad()
+    def latent(self, batch: Batch) -> Tensor:
+        return self.encode(batch)[0]
+
+    @torch.no_grad()
+    def draw_latent(self, n: int, rng: torch.Generator) -> Tensor:
+        return self.prior.draw(n, rng, next(self.parameters()).device)
+
+    @torch.no_grad()
+    def from_latent(self, codes: Tensor, given: Tensor | None = None) -> Tensor:
+        return self.likelihood.records(self.decode(codes, given), None)
+
+    @torch.no_grad()
+    def diagnose(self, batch: Batch) -> dict[str, float]:
+        reconstruction, divergence = self.parts(batch)
+        return {"reconstruction": float(reconstruction.mean()), "divergence": float(divergence.mean())}
