@@ -41,7 +41,7 @@ class Notes:
         self._outputs: dict[nn.Module, Tensor] = {}
         self._gradients: tuple[Tensor, ...] = ()
         self.complete = True
-        """False once a layer ran twice, not at all, or on something that does not have the records first."""
+        """False once a layer ran twice, or on something that does not have the records first. One that did not run owes nothing."""
 
     @contextmanager
     def taken(self, records: int) -> Iterator[None]:
@@ -57,22 +57,21 @@ class Notes:
         finally:
             for handle in handles:
                 handle.remove()
-        self.complete &= len(self._outputs) == len(self._rules)
 
     def measure(self, losses: Tensor, *, keep_graph: bool = False) -> Tensor:
         """(records,): the norm of each record's whole gradient, from one backward pass that stops at the layers' outputs."""
-        outputs = [self._outputs[layer] for layer in self._rules]
+        outputs = list(self._outputs.values())
         # A layer that ran and was not used (no number among the columns) has no gradient to contribute.
         self._gradients = torch.autograd.grad(losses.sum(), outputs, retain_graph=keep_graph, allow_unused=True, materialize_grads=True)
         squares = torch.zeros(len(losses), device=losses.device, dtype=losses.dtype)
-        for (layer, rule), gradient in zip(self._rules.items(), self._gradients, strict=True):
-            squares += rule.squares(layer, self._inputs[layer], gradient)
+        for layer, gradient in zip(self._outputs, self._gradients, strict=True):
+            squares += self._rules[layer].squares(layer, self._inputs[layer], gradient)
         return squares.sqrt()
 
     def weighted_sum(self, factors: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
         """Per parameter the sum over records of factor x gradient, after `measure`."""
         sums: dict[int, Tensor] = {}
-        for (layer, rule), gradient in zip(self._rules.items(), self._gradients, strict=True):
-            for name, total in rule.weighted(layer, self._inputs[layer], gradient, factors).items():
+        for layer, gradient in zip(self._outputs, self._gradients, strict=True):
+            for name, total in self._rules[layer].weighted(layer, self._inputs[layer], gradient, factors).items():
                 sums[id(getattr(layer, name))] = total
-        return [sums[id(parameter)] for parameter in parameters]
+        return [sums.get(id(parameter), torch.zeros_like(parameter)) for parameter in parameters]

@@ -128,6 +128,26 @@ def test_clipped_sum_equals_the_loop_of_one(kind: type[Player], doubles: None):
         assert torch.allclose(fast, slow, atol=1e-12, rtol=1e-10)
 
 
+class HalfUsed(Regression):
+    """A layer that no loss asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spare = nn.Linear(3, 3)
+
+
+def test_a_layer_that_does_not_run_owes_nothing(doubles: None):
+    torch.manual_seed(0)
+    player, batch = HalfUsed(), 3 * torch.randn(20, 5)
+    turn = turn_for(player)
+    sums = dict(zip((name for name, _ in player.named_parameters()), turn.clipped_sum(Batch.of(batch)), strict=True))
+    assert turn._one_pass and not sums["spare.weight"].any() and not sums["spare.bias"].any()
+    plain = Regression()
+    plain.load_state_dict({k: v for k, v in player.state_dict().items() if not k.startswith("spare")})
+    for fast, slow in zip(list(sums.values())[: len(sums) - 2], loop_of_one(plain, batch), strict=True):
+        assert torch.allclose(fast, slow, atol=1e-12, rtol=1e-10)
+
+
 def test_one_pass_and_two_passes_agree(doubles: None):
     torch.manual_seed(0)
     player, batch = Regression(), torch.randn(30, 5)
