@@ -124,4 +124,12 @@ TABLE: dict[str, Entry] = {
         paper="https://arxiv.org/abs/1406.1078",
         extra="train",
     ),
+    "transformer": Entry(
+        ".transformer:Transformer",
+        "attention over tokens: causal, or an encoder that reads some fields and a decoder that writes the others",
+        modalities=("tabular", "image", "text", "music", "series"),
+        abilities=("sample", "where", "prompt", "impute", "log_likelihood", "score", "translate", "explain"),
+        paper="https://arxiv.org/abs/1706.03762",
+        extra="train",
+    ),
 }
