@@ -17,8 +17,8 @@ from ..vocabulary.spaces import ImageSpace, SeriesSpace, Space, TokenSpace, Vect
 
 ROUNDS = 20
 """How often a cell that came back missing is drawn again."""
-ROWS, COLUMNS = 4, 10
-"""Of the picture of a latent space: interpolations (or traversed dimensions), and steps of each."""
+LAID_OUT = {"image": (4, 10)}
+"""Of the picture of a latent space: interpolations (and as many traversed dimensions), and steps of each."""
 REACH = 2.5
 """Standard deviations of the prior that a traversal spans on each side."""
 HALVES = ("upper", "lower", "left", "right")
@@ -142,7 +142,8 @@ def _known_cells(model: Model, known: np.ndarray) -> np.ndarray:
 
 def latent_picture(model: Model, *, seed: int) -> bytes:
     """A PNG: interpolations between pairs of drawn codes, then traversals of single dimensions from the middle of the prior."""
-    frame = model.latent_grid(ROWS, COLUMNS, reach=REACH, seed=seed)
+    rows, columns = LAID_OUT.get(model.codec.schema.modality, (1, 6))
+    frame = model.latent_grid(rows, columns, reach=REACH, seed=seed)
     return modality(model.codec.schema.modality).picture(frame, model.codec.schema)
 
 
