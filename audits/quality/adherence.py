@@ -65,7 +65,8 @@ class Adherence:
             Finding.measured(
                 METRIC,
                 wilson(int(right.sum()), len(right)),
-                estimand=f"share of {len(right)} samples that random trees, trained on {len(real)} real records, read as the {target} asked for",
+                estimand=f"share of {len(right)} samples that random trees, trained on {len(real)} real records, "
+                f"read as the {target} asked for",
                 reference=comparisons["holdout"].value if "holdout" in comparisons else None,
                 comparisons=comparisons,
                 groups=_by_class(asked[target].astype(str), right),

@@ -12,7 +12,6 @@ from ..vocabulary.card import Card
 from ..vocabulary.documents import write_atomic
 from ..vocabulary.privacy_meaning import percent
 
-
 MOST_PICTURE = 600_000
 """Bytes of a picture that still goes into the page, which travels by mail."""
 

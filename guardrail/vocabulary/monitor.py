@@ -37,7 +37,8 @@ class MonitorRecord(Frozen):
     mode_counts: MonitorModes | None = None
     """At the end of training."""
     duality_gap: Curve = ()
-    """Nats, or the units of the game's value: what the worst opponent of each side gains over the present one, summed; 0 at a Nash equilibrium."""
+    """In the units of the game's value: what the worst opponent of each side gains over the present one, summed; 0 at a Nash
+    equilibrium."""
     duality_reference: float | None = None
     """The gap of the untrained players, before the first step."""
     warnings: tuple[str, ...] = ()

@@ -158,7 +158,8 @@ class Schema(Frozen):
             raise ValueError("a table needs at least one column under columns:")
         for name in ("image", "text", "music", "series"):
             if (getattr(self, name) is not None) != (name == self.modality):
-                raise ValueError(f"modality: {self.modality} " + (f"needs a section {name}:" if name == self.modality else f"has no {name}:"))
+                what = f"needs a section {name}:" if name == self.modality else f"has no {name}:"
+                raise ValueError(f"modality: {self.modality} {what}")
         if self.content is not None and self.content.column in self.columns:
             raise ValueError(f"{self.content.column!r} is the content; it cannot be a column beside it")
         return self

@@ -117,8 +117,8 @@ def monitored() -> MonitorRecord:
 
 def evidence(train: pd.DataFrame, holdout: pd.DataFrame | None, synthetic: pd.DataFrame, modality: str = "tabular", **changes) -> Evidence:
     full = Evidence(
-        schema=SCHEMAS[modality], modality=modality, train=train, holdout=holdout, synthetic=synthetic, synthetic_valid=np.ones(len(synthetic), bool),
-        receipt=receipt(), marks={"synthetic.csv": "proven"}, monitor=monitored(),
+        schema=SCHEMAS[modality], modality=modality, train=train, holdout=holdout, synthetic=synthetic,
+        synthetic_valid=np.ones(len(synthetic), bool), receipt=receipt(), marks={"synthetic.csv": "proven"}, monitor=monitored(),
         log_likelihood=lambda frame: np.full(len(frame), -7.0), floor_likelihood=lambda frame: np.full(len(frame), -9.0),
         hashes={"train": "hmac-sha256:1", "holdout": "hmac-sha256:2", "synthetic": "sha256:3"},
     )  # fmt: skip

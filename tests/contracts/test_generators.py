@@ -124,7 +124,7 @@ def test_players_train_disjoint_parameters_and_together_all_of_them(name: str, m
 
 @pytest.mark.parametrize(("name", "modality"), can("where"))
 def test_a_conditional_model_takes_the_class_it_is_asked_for(name: str, modality: str):
-    generator, records = initialised(name, modality)
+    generator, _ = initialised(name, modality)
     assert generator.conditional == bool(WORLDS[modality].codec.conditions)
     if generator.conditional and "sample" in TABLE[name].abilities:
         drawn = [generator.sample(8, torch.Generator().manual_seed(0), torch.full((8, 1), label)) for label in (0, 1)]

@@ -75,7 +75,9 @@ def test_the_log_tells_the_monitor_s_measurements_and_none_under_privacy(clinic)
     assert all({"step", "loss", "seconds"} <= set(line) for line in lines) and (run / "monitor.json").is_file()
     private = clinic(
         "train",
-        clinic.spec(generator={"name": "made", "options": {"hidden": [16]}}, training={"epochs": 1}, privacy={"epsilon": 3, "records": 500}),
+        clinic.spec(
+            generator={"name": "made", "options": {"hidden": [16]}}, training={"epochs": 1}, privacy={"epsilon": 3, "records": 500}
+        ),
         "--json",
     )
     run = Path(clinic.folder / private.object["path"])
