@@ -16,8 +16,11 @@ from . import columns, echo_json
 @click.option("--target", help="Column that a model is to predict.")
 @click.option("--sensitive", help="Columns whose groups must fare alike, separated by commas.")
 @click.option("--unit", default="row", show_default=True, help="Unit of privacy: row, or the column that names the person.")
+@click.option("--merges", type=click.IntRange(min=1), help="Texts: learn so many byte pairs from them as a vocabulary (BPE).")
 @click.option("--json", "as_json", is_flag=True, help="Print the schema as one JSON object.")
-def schema(data: str, out: Path | None, force: bool, target: str | None, sensitive: str | None, unit: str, as_json: bool) -> None:
+def schema(
+    data: str, out: Path | None, force: bool, target: str | None, sensitive: str | None, unit: str, merges: int | None, as_json: bool
+) -> None:
     """Draft the schema of a source: a table, images, texts, music, series, or builtin:NAME.
 
     \b
@@ -34,6 +37,12 @@ def schema(data: str, out: Path | None, force: bool, target: str | None, sensiti
         raise SpecError(f"{out}: exists, and people may have edited it; name another file, or say --force")
     source = open_source(data, Path())
     found = source.schema or source.modality.draft(source.frame, target=target, sensitive=columns(sensitive), unit=unit)
+    if merges is not None:
+        if found.text is None:
+            raise SpecError(f"--merges: a vocabulary of byte pairs is for texts, and {data} holds {found.modality} data")
+        from ..data.text import drafted_merges
+
+        found = drafted_merges(source.frame, found, most=merges)
     for name, entry in found.columns.items():
         coder_of(name, entry)  # a column with too many categories is named here, before it fills a file
     if out is not None:

@@ -84,3 +84,18 @@ def test_hostile_column_names_cannot_reach_the_terminal(tmp_path: Path, capsys: 
     assert run(["schema", str(tmp_path / "t.csv")]) == 0
     out = capsys.readouterr().out
     assert all(character.isprintable() or character == "\n" for character in out)
+
+
+def test_a_vocabulary_learned_from_texts_says_so_and_is_refused_where_privacy_is_asked_for(clinic):
+    """The words that a byte-pair vocabulary merges give away what the texts say."""
+    (clinic.folder / "notes.txt").write_text("the patient sleeps well\nthe patient eats well\nthe ward is quiet\n" * 30)
+    said = clinic("schema", "notes.txt", "--merges", "20", "-o", "notes.yaml")
+    assert said.code == 0 and "source: data" in (clinic.folder / "notes.yaml").read_text()
+    assert clinic("schema", "visits.csv", "--merges", "20").code == 2
+    spec = clinic.spec(
+        data={"source": "notes.txt", "schema": "notes.yaml", "target": None, "sensitive": None},
+        generator={"name": "lstm"},
+        privacy={"epsilon": 3, "records": 90},
+    )
+    refused = clinic("train", spec)
+    assert refused.code == 2 and "read from the records" in refused.err and not clinic.runs
