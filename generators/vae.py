@@ -30,14 +30,17 @@ SWEEPS = 20
 """Rounds of drawing code and unknown values from each other when a record is completed."""
 
 
+IMAGES = Recipe(epochs=40, sample_rate=0.05, batch_size=128, learning_rate=0.001, average=0.995)
+
+
 class VaeOptions(Frozen):
     latent: int = Field(default=16, gt=0, description="dimensions of the latent code")
-    hidden: tuple[int, ...] = Field(default=(128, 128), description="widths of encoder and (reversed) decoder")
+    hidden: tuple[int, ...] | None = Field(default=None, description="widths of encoder and (reversed) decoder; None: by the space")
     beta: float = Field(default=1.0, gt=0, description="weight of the Kullback-Leibler term")
     activation: Activation = Field(default="relu", description="between the layers")
     prior: Literal["normal", "mixture"] = Field(default="normal", description="of the latent code; a mixture is learned")
     components: int = Field(default=16, gt=0, description="normals in the mixture")
-    likelihood: PixelLikelihood = Field(default="continuous_bernoulli", description="of an image's values")
+    likelihood: PixelLikelihood = Field(default="bernoulli", description="of an image's values")
     network: Literal["mlp", "convolutional"] = Field(default="mlp", description="on images")
     width: int = Field(default=32, gt=0, description="convolutional: channels at half the image's size")
     draws: int = Field(default=16, gt=0, description="latent codes per record in the anomaly score's bound")
@@ -78,8 +81,11 @@ class Vae(Generator, Player):
             self.decoder: nn.Module = ConvMaker(space, latent, options.width, options.activation, classes)
         else:
             size, activation = math.prod(self._shape), ACTIVATIONS[options.activation]
-            self.encoder = mlp([size + classes, *options.hidden, 2 * latent], activation)
-            self.decoder = mlp([latent + classes, *reversed(options.hidden), size], activation)
+            hidden = options.hidden or ((512, 256) if isinstance(space, ImageSpace) else (128, 128))
+            self.encoder = mlp([size + classes, *hidden, 2 * latent], activation)
+            self.decoder = mlp([latent + classes, *reversed(hidden), size], activation)
+        if isinstance(space, ImageSpace):
+            self.plain = IMAGES
         self.likelihood = likelihood_of(space, options.likelihood)
         self.prior = Mixture(latent, options.components) if options.prior == "mixture" else Normal(latent)
 

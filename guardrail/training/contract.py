@@ -147,12 +147,15 @@ class Generator(nn.Module):
 
     spaces: ClassVar[tuple[SpaceKind, ...]]
     """Where it can live, the best first; it gets the first that the data's codec offers."""
-    plain: ClassVar[Recipe]
-    private: ClassVar[Recipe | None]
-    """None: not to be trained privately yet."""
+    plain: Recipe
+    """Of the family; a model may have one of its own where its space asks for another, set in `__init__`."""
+    private: Recipe | None
+    """The same under privacy. None: not to be trained privately yet."""
     Options: ClassVar[type[Frozen]]
     conditional: bool = False
     """Whether this model uses the conditions: set in `__init__` where the space has some and the family can."""
+    fills_unclassed: ClassVar[bool] = False
+    """Whether `complete` of a conditional model also takes records whose conditions nobody knows (`given` without columns)."""
 
     @abstractmethod
     def __init__(self, space: Any, options: Any) -> None:
@@ -189,6 +192,10 @@ class Generator(nn.Module):
     def translate(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Each record in the other style, or the target that belongs to its source."""
         raise self._cannot("translate", "translate")
+
+    def conditions_of_translated(self, given: Tensor) -> Tensor:
+        """(n, conditions): those of the records that `translate` makes of records with these."""
+        return given
 
     def latent(self, batch: Batch) -> Tensor:
         """(records, dimensions): the code of each record."""

@@ -171,7 +171,7 @@ def _train(
         torch.manual_seed(entropy(settings.seed, "initial weights") % 2**63)
         generator, floor = build(settings.generator, codec), build(floor_of(codec, private=settings.privacy is not None), codec)
         dataset = Dataset(encode(codec, material.train, generator), codec.encode(material.train, "tokens"), codec.tokens)
-        recipe = _recipe(strategy.recipe(type(generator)), settings.training)
+        recipe = _recipe(strategy.recipe(generator), settings.training)
         outcome = strategy.fit(generator, dataset, recipe, seed=settings.seed, device=device, report=report, conduct=conduct)
         floor.initialise(outcome.counts)
     generator.cpu().eval()

@@ -164,7 +164,7 @@ class Plain:
     def __init__(self, spending: Spending) -> None:
         self._spending = spending
 
-    def recipe(self, generator: type[Generator]) -> Recipe:
+    def recipe(self, generator: Generator) -> Recipe:
         return generator.plain
 
     def fit(

@@ -93,11 +93,11 @@ class Private:
         if records is not None:
             self._refuse_delta_of_one_unit(records)
 
-    def recipe(self, generator: type[Generator]) -> Recipe:
+    def recipe(self, generator: Generator) -> Recipe:
         if generator.private is None:
             able = sorted(name for name, entry in table("generators").items() if "private" in entry.abilities)
             raise Unsupported(
-                f"the family {generator.__name__} cannot be trained privately yet, and nothing was read from the records; "
+                f"the family {type(generator).__name__} cannot be trained privately yet, and nothing was read from the records; "
                 f"families that can: {', '.join(able)}"
             )
         return generator.private

@@ -54,8 +54,8 @@ class Spending(Protocol):
 class Strategy(Protocol):
     """Owns the way from records to weights. `Plain`, `Private`; `Federated` will wrap either."""
 
-    def recipe(self, generator: type[Generator]) -> Recipe:
-        """The family's defaults under this strategy."""
+    def recipe(self, generator: Generator) -> Recipe:
+        """The model's defaults under this strategy."""
         ...
 
     def fit(
