@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from guardrail.training.contract import Batch, Generator, Player, Recipe
 from guardrail.vocabulary.frozen import Frozen
-from guardrail.vocabulary.spaces import ImageSpace
+from guardrail.vocabulary.spaces import ImageSpace, VectorSpace
 
 from .adversarial import ACTIVATIONS, Activation, ContinuousSpace, shape_of
 from .blocks import mlp, one_hot
@@ -30,6 +30,7 @@ SWEEPS = 20
 """Rounds of drawing code and unknown values from each other when a record is completed."""
 
 
+SERIES = Recipe(epochs=200, sample_rate=0.1, batch_size=64, learning_rate=0.001, average=0.995)
 IMAGES = Recipe(epochs=40, sample_rate=0.05, batch_size=128, learning_rate=0.001, average=0.995)
 
 
@@ -84,8 +85,8 @@ class Vae(Generator, Player):
             hidden = options.hidden or ((512, 256) if isinstance(space, ImageSpace) else (128, 128))
             self.encoder = mlp([size + classes, *hidden, 2 * latent], activation)
             self.decoder = mlp([latent + classes, *reversed(hidden), size], activation)
-        if isinstance(space, ImageSpace):
-            self.plain = IMAGES
+        if not isinstance(space, VectorSpace):
+            self.plain = IMAGES if isinstance(space, ImageSpace) else SERIES
         self.likelihood = likelihood_of(space, options.likelihood)
         self.prior = Mixture(latent, options.components) if options.prior == "mixture" else Normal(latent)
 
