@@ -31,8 +31,9 @@ TABLE: dict[str, Entry] = {
     ),
     "marginals": Entry(
         ".marginals:Marginals",
-        "every column by itself: the floor beside every model",
-        abilities=("sample", "log_likelihood", "private"),
+        "every column, pixel or position by itself: the floor of tables, of images, and of whatever is private",
+        modalities=("tabular", "image", "text", "music", "series"),
+        abilities=("sample", "log_likelihood", "score", "private"),
         paper="https://doi.org/10.29012/jpc.778",
         extra="train",
     ),
