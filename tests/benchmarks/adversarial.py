@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from rows import show
-from scipy.linalg import sqrtm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -96,7 +95,8 @@ def digits(name: str) -> Batch:
     assert schema.content is not None and schema.target is not None
     images = np.stack([np.asarray(image).reshape(28, 28) for image in frame[schema.content.column]])
     x = torch.tensor(images, dtype=torch.float32)[:, None] / 127.5 - 1
-    return Batch.of(x, torch.tensor(frame[schema.target].astype(int).to_numpy())[:, None])
+    mixed = torch.from_numpy(np.random.default_rng(0).permutation(len(x)))  # the file is in order of the classes
+    return Batch.of(x, torch.tensor(frame[schema.target].astype(int).to_numpy())[:, None])[mixed]
 
 
 def reader(records: Batch) -> nn.Sequential:
@@ -117,7 +117,11 @@ def reader(records: Batch) -> nn.Sequential:
 def distance(network: nn.Sequential, one: Tensor, other: Tensor) -> float:
     a, b = (network[:-1](x).double().numpy() for x in (one, other))
     ca, cb = np.cov(a.T), np.cov(b.T)
-    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(ca + cb - 2 * np.real(sqrtm(ca @ cb))))
+    values, vectors = np.linalg.eigh(ca)
+    root = vectors * np.sqrt(values.clip(0)) @ vectors.T
+    # Features that are always 0 make the covariances singular: eigenvalues of a symmetric product stay sound, a matrix root does not.
+    shared = np.sqrt(np.linalg.eigvalsh(root @ cb @ root).clip(0)).sum()
+    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(ca) + np.trace(cb) - 2 * shared)
 
 
 def images(family: str, epochs: int | None) -> None:
