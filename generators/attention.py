@@ -9,7 +9,7 @@ Each can be computed at once for a whole sequence, or step by step from a state;
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -19,19 +19,44 @@ from torch.nn import functional as F
 Kind = Literal["full", "window", "linear"]
 CHUNK = 64
 """Steps that linear attention takes at once."""
+FIRST_ROOM = 64
+"""Steps for which a state has room at first."""
 
 
 @dataclass
 class State:
-    """What a layer remembers of the steps before."""
+    """What a layer remembers of the steps before. Room for keys and values doubles when it is full, so that a step copies a
+    few of them on average and not all; a window has room for its own steps only, the oldest making way."""
 
-    keys: list[Tensor] = field(default_factory=list)
-    """(records, heads, 1, size) per step; with a window the last ones only."""
-    values: list[Tensor] = field(default_factory=list)
+    steps: int = 0
+    keys: Tensor | None = None
+    """(records, heads, room, size), the first `steps` of them in use; their order means nothing."""
+    values: Tensor | None = None
     matrix: Tensor | None = None
     """(records, heads, size, size): sum of phi(k)^T v."""
     mass: Tensor | None = None
     """(records, heads, size): sum of phi(k)."""
+    source: tuple[Tensor, Tensor] | None = None
+    """Keys and values of the other sequence that is looked at, (records, heads, its steps, size)."""
+
+    def remember(self, key: Tensor, value: Tensor, most: int | None) -> tuple[Tensor, Tensor]:
+        """(records, heads, 1, size) each -> all that are looked at, the new ones among them; `most`: of the window."""
+        self.keys, self.values = (self._with_room(old, new, most) for old, new in ((self.keys, key), (self.values, value)))
+        place = self.steps if most is None else self.steps % most
+        self.keys[:, :, place], self.values[:, :, place] = key[:, :, 0], value[:, :, 0]
+        self.steps += 1
+        used = self.steps if most is None else min(self.steps, most)
+        return self.keys[:, :, :used], self.values[:, :, :used]
+
+    def _with_room(self, old: Tensor | None, new: Tensor, most: int | None) -> Tensor:
+        room = 0 if old is None else old.shape[2]
+        if old is not None and (self.steps < room or room == most):
+            return old
+        larger = max(FIRST_ROOM, 2 * room) if most is None else min(most, max(FIRST_ROOM, 2 * room))
+        grown = new.new_empty(*new.shape[:2], larger, new.shape[3])
+        if old is not None:
+            grown[:, :, :room] = old
+        return grown
 
 
 class Attention(nn.Module):
@@ -56,11 +81,14 @@ class Attention(nn.Module):
         q, k, v = (self._split(layer(x)[:, None]) for layer in (self.query, self.key, self.value))
         if self.kind == "linear":
             return self._joined(_linear_step(q, k, v, state))[:, 0]
-        state.keys.append(k)
-        state.values.append(v)
-        if self.kind == "window":
-            del state.keys[: -self.window], state.values[: -self.window]
-        return self._joined(F.scaled_dot_product_attention(q, torch.cat(state.keys, 2), torch.cat(state.values, 2)))[:, 0]
+        keys, values = state.remember(k, v, self.window if self.kind == "window" else None)
+        return self._joined(F.scaled_dot_product_attention(q, keys, values))[:, 0]
+
+    def step_over(self, memory: Tensor, x: Tensor, state: State) -> Tensor:
+        """(records, width) -> (records, width): one step over another sequence, whose keys and values are computed once."""
+        if state.source is None:
+            state.source = self._split(self.key(memory)), self._split(self.value(memory))
+        return self._joined(F.scaled_dot_product_attention(self._split(self.query(x)[:, None]), *state.source))[:, 0]
 
     def weights(self, x: Tensor) -> Tensor:
         """(records, heads, steps, steps): how much each step looked at each before it."""
@@ -136,13 +164,13 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, *, causal: bool = True, memory: Tensor | None = None) -> Tensor:
         x = x + self.dropped(self.attention(self.before(x), causal=causal))
-        return self._rest(x, memory)
+        if self.cross is not None and self.before_cross is not None and memory is not None:
+            x = x + self.dropped(self.cross(self.before_cross(x), memory=memory))
+        return x + torch.as_tensor(self.network(self.between(x)))
 
     def step(self, x: Tensor, state: State, memory: Tensor | None = None) -> Tensor:
+        """(records, width) in and out: the next step; the state moves on."""
         x = x + self.attention.step(self.before(x), state)
-        return self._rest(x[:, None], memory)[:, 0]
-
-    def _rest(self, x: Tensor, memory: Tensor | None) -> Tensor:
         if self.cross is not None and self.before_cross is not None and memory is not None:
-            x = x + self.cross(self.before_cross(x), memory=memory)
+            x = x + self.cross.step_over(memory, self.before_cross(x), state)
         return x + torch.as_tensor(self.network(self.between(x)))
