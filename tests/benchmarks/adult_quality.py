@@ -41,7 +41,9 @@ def run(name: str, epsilon: float | None, seed: int, source: str, learning: dict
         synthetic=synthetic,
         floor=model.sample_floor(len(synthetic)),
     )
-    values = {finding.metric: finding.value for finding in measure(evidence, only=AUDITS, seed=seed)}
+    findings = measure(evidence, only=AUDITS, seed=seed)
+    values = {finding.metric: finding.value for finding in findings}
+    floors = {finding.metric: finding.comparisons["floor"].value for finding in findings if "floor" in finding.comparisons}
     return {
         "pairs": values["quality.pairs"],
         "utility_auc": values["quality.utility_auc"],
@@ -49,6 +51,9 @@ def run(name: str, epsilon: float | None, seed: int, source: str, learning: dict
         "copies": values["privacy.exact_copies"],
         "nearest": values["privacy.nearest_record_share"],
         "seconds": model.receipt.seconds,
+        "floor_utility_auc": floors["quality.utility_auc"],
+        "parameters": model.receipt.parameters,
+        "steps": model.receipt.steps,
     }
 
 
