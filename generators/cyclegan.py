@@ -151,6 +151,9 @@ class Cyclegan(Generator):
         """Each record in the style that is not its own. Draws nothing."""
         return self._there(batch.x, batch.given[:, 0]).clamp(-1, 1)
 
+    def conditions_of_translated(self, given: Tensor) -> Tensor:
+        return 1 - given
+
     @torch.no_grad()
     def diagnose(self, batch: Batch) -> dict[str, float]:
         """`cycle_error`: mean absolute error after both translations; `change`: how far one translation moves a record."""

@@ -2,8 +2,9 @@
 
 The network predicts the velocity, a mixture of noise and record that is well scaled at every level (Salimans and Ho 2022, arXiv
 2202.00512). Few-step sampling after DDIM (Song et al. 2021, arXiv 2010.02502); classes by classifier-free guidance (Ho and
-Salimans 2022, arXiv 2207.12598); completion by replacing what is known, at its noise level (RePaint, Lugmayr et al. 2022, arXiv
-2201.09865). Guidance and few steps leave no honest likelihood, so there is none.
+Salimans 2022, arXiv 2207.12598). To complete records it is trained to: part of them is shown without noise and marked as known
+(Palette, Saharia et al. 2022, arXiv 2111.05826; on tables CSDI, Tashiro et al. 2021, arXiv 2107.03502). Guidance and few steps
+leave no honest likelihood, so there is none.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ from guardrail.vocabulary.spaces import ImageSpace, VectorSpace
 
 from .unet import LineNet, UNet
 
-UNLABELLED = 0.1
-"""Share of the training in which the class is hidden, for the guidance."""
+UNLABELLED, UNLABELLED_PART = 0.1, 0.5
+"""Shares of the training in which the class is hidden: of whole records, for the guidance; of records known in part, whose class
+often follows from that part and is what nobody knows."""
+CUTS = 2
+"""Lines, at most, that bound the unknown part of an image in training."""
 
 
 class DiffusionOptions(Frozen):
@@ -36,8 +40,8 @@ class DiffusionOptions(Frozen):
     steps: int = Field(default=50, gt=0, description="denoising steps of a sample, at most the number of levels")
     eta: float = Field(default=1.0, ge=0, le=1, description="noise added back in sampling: 1 as in DDPM, 0 none (DDIM)")
     guidance: float = Field(default=0.5, ge=0, description="how far a sample is pushed towards its class; 0: not beyond the model")
-    resample: int = Field(
-        default=10, gt=0, description="times each step is repeated when records are completed, to agree with what is known"
+    known: float = Field(
+        default=0.5, gt=0, lt=1, description="share of the training in which a part of the record is known: it learns to fill in"
     )
 
 
@@ -50,11 +54,22 @@ def signal(schedule: str, levels: int) -> Tensor:
     return torch.cat([torch.ones(1, dtype=torch.float64), (1 - betas).cumprod(0)]).clamp_min(1e-5)
 
 
+def beyond_lines(n: int, height: int, width: int, device: torch.device) -> Tensor:
+    """(n, height, width) bool, False on one side of each of 1 to `CUTS` random lines: an unknown half, stripe or corner."""
+    y, x = (torch.linspace(-1, 1, size, device=device) for size in (height, width))
+    angle, offset = 2 * math.pi * torch.rand(n, CUTS, 1, 1, device=device), torch.rand(n, CUTS, 1, 1, device=device) - 0.5
+    beside = angle.cos() * x + angle.sin() * y[:, None] < offset  # (n, CUTS, height, width)
+    used = torch.rand(n, CUTS, 1, 1, device=device) < 0.5
+    used[:, 0] = True
+    return (beside & used).any(1)
+
+
 class Diffusion(Generator, Player):
     spaces = ("image", "vector")
     Options = DiffusionOptions
     plain = Recipe(epochs=12, sample_rate=0.02, batch_size=64, learning_rate=0.002, average=0.995, warmup=0.02, max_norm=1.0)
     private = None
+    fills_unclassed = True
 
     def __init__(self, space: ImageSpace | VectorSpace, options: DiffusionOptions) -> None:
         super().__init__(space, options)
@@ -64,56 +79,67 @@ class Diffusion(Generator, Player):
         self._shape = space.shape if isinstance(space, ImageSpace) else (space.width,)
         self._signal = signal(options.schedule, options.levels)
         self.network = (
-            UNet(space.channels, options.width, options.patch, self._classes)
+            UNet(2 * space.channels, space.channels, options.width, options.patch, self._classes)
             if isinstance(space, ImageSpace)
-            else LineNet(space.width, 4 * options.width, self._classes)
+            else LineNet(2 * space.width, space.width, 4 * options.width, self._classes)
         )
 
     def players(self) -> Mapping[str, Player]:
         return {"diffusion": self}
 
     def losses(self, batch: Batch) -> Tensor:
-        """Mean squared error of the velocity at one level per record, drawn uniformly."""
+        """Mean squared error of the unknown entries' velocity at one level per record, drawn uniformly."""
         clean = self._centred(batch.x)
-        level = torch.randint(1, self.options.levels + 1, (len(clean),), device=clean.device)
-        noise, hidden = torch.randn_like(clean), torch.rand(len(clean), device=clean.device) < UNLABELLED
+        n, device = len(clean), clean.device
+        level = torch.randint(1, self.options.levels + 1, (n,), device=device)
+        noise, known = torch.randn_like(clean), self._some_known(n, device)
+        hidden = torch.rand(n, device=device) < torch.where(known.flatten(1).any(1), UNLABELLED_PART, UNLABELLED)
         keep, lose = self._scales(level, clean)
-        label = self._label(batch.given, len(clean), clean.device).masked_fill(hidden, self._classes)
-        error = self._velocity(keep * clean + lose * noise, level, label) - (keep * noise - lose * clean)
-        return error.square().flatten(1).mean(1)
+        label = self._label(batch.given, n, device).masked_fill(hidden, self._classes)
+        velocity = self._velocity(torch.where(known, clean, keep * clean + lose * noise), known, level, label)
+        error = (velocity - (keep * noise - lose * clean)).masked_fill(known, 0.0).square().flatten(1)
+        return error.sum(1) / (~known).flatten(1).sum(1).clamp_min(1)
+
+    def _some_known(self, n: int, device: torch.device) -> Tensor:
+        """(records, ...) bool: nothing; or of an image one side of some lines, or scattered pixels; of a vector some blocks."""
+        kind, share = torch.rand(n, device=device), torch.rand(n, device=device)
+        if isinstance(self._space, ImageSpace):
+            _, height, width = self._space.shape
+            scattered = torch.rand(n, height, width, device=device) < share[:, None, None]
+            often = (kind < self.options.known / 4)[:, None, None]
+            known = torch.where(often, scattered, beyond_lines(n, height, width, device))[:, None].expand(-1, *self._shape)
+        else:
+            sizes = torch.tensor([block.size for block in self._space.blocks], device=device)
+            known = (torch.rand(n, len(sizes), device=device) < share[:, None]).repeat_interleave(sizes, dim=1)
+        return known & (kind < self.options.known).reshape(-1, *(1 for _ in self._shape))
 
     @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator, given: Tensor | None = None) -> Tensor:
         x = self._noise(n, rng)
-        label = self._label(given, n, x.device)
-        for level, lower in self._path():
-            x = self._denoised(x, level, lower, label, rng)
-        return self._record(x)
+        return self._record(self._drawn(x, x, torch.zeros_like(x, dtype=torch.bool), given, rng))
 
     @torch.no_grad()
     def complete(self, batch: Batch, known: Tensor, rng: torch.Generator) -> Tensor:
-        """Every step is taken `resample` times: what is known, noised to the step's level, stands in for what the model drew there."""
-        clean, x = self._centred(batch.x), self._noise(len(batch), rng).to(batch.x.dtype)
-        label = self._label(batch.given, len(batch), x.device)
+        """Where `batch` has no conditions, a conditional model draws without knowing the class."""
+        x = self._noise(len(batch), rng).to(batch.x.dtype)
+        return torch.where(known, batch.x, self._record(self._drawn(x, self._centred(batch.x), known, batch.given, rng)))
+
+    def _drawn(self, x: Tensor, clean: Tensor, known: Tensor, given: Tensor | None, rng: torch.Generator) -> Tensor:
+        """From noise `x`, step by step, a record that has what is `known` of `clean`."""
+        label = self._label(given, len(x), x.device)
         for level, lower in self._path():
-            for again in reversed(range(self.options.resample)):
-                x = self._denoised(x, level, lower, label, rng)
-                keep, lose = self._at(lower)
-                x = torch.where(known, keep * clean + lose * self._noise(len(x), rng), x)
-                if again and lower:
-                    ratio = float(self._signal[level] / self._signal[lower])
-                    x = math.sqrt(ratio) * x + math.sqrt(1 - ratio) * self._noise(len(x), rng)
-        return torch.where(known, batch.x, self._record(x))
+            x = self._denoised(torch.where(known, clean, x), known, level, lower, label, rng)
+        return x
 
     def _path(self) -> Iterator[tuple[int, int]]:
         """Pairs of levels, each with the one a step leads down to; the last is 0."""
         steps = min(self.options.steps, self.options.levels)
         return pairwise(round(self.options.levels * (1 - i / steps)) for i in range(steps + 1))
 
-    def _denoised(self, x: Tensor, level: int, lower: int, label: Tensor, rng: torch.Generator) -> Tensor:
+    def _denoised(self, x: Tensor, known: Tensor, level: int, lower: int, label: Tensor, rng: torch.Generator) -> Tensor:
         """One step down, after DDIM's equation 12, with eta of the noise that DDPM adds."""
         keep, lose = self._at(level)
-        velocity = self._guided(x, level, label)
+        velocity = self._guided(x, known, level, label)
         clean = (keep * x - lose * velocity).clamp(-1, 1)
         noise = (x - keep * clean) / lose
         below, rest = self._at(lower)
@@ -121,15 +147,15 @@ class Diffusion(Generator, Player):
         result = below * clean + math.sqrt(max(0.0, rest**2 - fresh**2)) * noise
         return result + fresh * self._noise(len(x), rng) if fresh else result
 
-    def _guided(self, x: Tensor, level: int, label: Tensor) -> Tensor:
-        levels, push = torch.full((len(x),), level, device=x.device), self.options.guidance
-        velocity = self._velocity(x, levels, label)
-        if not self.conditional or not push:
+    def _guided(self, x: Tensor, known: Tensor, level: int, label: Tensor) -> Tensor:
+        levels, push, unknown = torch.full((len(x),), level, device=x.device), self.options.guidance, torch.full_like(label, self._classes)
+        velocity = self._velocity(x, known, levels, label)
+        if not self.conditional or not push or torch.equal(label, unknown):
             return velocity
-        return velocity + push * (velocity - self._velocity(x, levels, torch.full_like(label, self._classes)))
+        return velocity + push * (velocity - self._velocity(x, known, levels, unknown))
 
-    def _velocity(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
-        result: Tensor = self.network(x, level.to(x.dtype) / self.options.levels, label)
+    def _velocity(self, x: Tensor, known: Tensor, level: Tensor, label: Tensor) -> Tensor:
+        result: Tensor = self.network(torch.cat([x, known.to(x.dtype)], dim=1), level.to(x.dtype) / self.options.levels, label)
         return result
 
     def _scales(self, level: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -58,19 +58,19 @@ class ConvBlock(nn.Module):
 class UNet(nn.Module):
     """Images, levels, classes -> images. Works on patches of `patch` x `patch` pixels and on maps of half their resolution."""
 
-    def __init__(self, channels: int, width: int, patch: int, classes: int) -> None:
+    def __init__(self, inputs: int, outputs: int, width: int, patch: int, classes: int) -> None:
         super().__init__()
         self._multiple = 2 * patch
         code = 2 * width
         self.code = Code(code, classes)
-        self.start = nn.Conv2d(channels, width, patch, patch) if patch > 1 else nn.Conv2d(channels, width, 3, padding=1)
+        self.start = nn.Conv2d(inputs, width, patch, patch) if patch > 1 else nn.Conv2d(inputs, width, 3, padding=1)
         self.down = ConvBlock(width, width, code)
         self.halve = nn.Conv2d(width, 2 * width, 3, 2, 1)
         self.deep = nn.ModuleList(ConvBlock(2 * width, 2 * width, code) for _ in range(2))
         self.enlarge = nn.ConvTranspose2d(2 * width, width, 2, 2)
         self.up = ConvBlock(2 * width, width, code)
         self.norm = group_norm(width)
-        self.end = nn.ConvTranspose2d(width, channels, patch, patch) if patch > 1 else nn.Conv2d(width, channels, 3, padding=1)
+        self.end = nn.ConvTranspose2d(width, outputs, patch, patch) if patch > 1 else nn.Conv2d(width, outputs, 3, padding=1)
 
     def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
         height, wide = x.shape[-2:]
@@ -88,10 +88,10 @@ class UNet(nn.Module):
 class LineNet(nn.Module):
     """The same for vectors: residual blocks of linear layers."""
 
-    def __init__(self, entries: int, width: int, classes: int) -> None:
+    def __init__(self, inputs: int, outputs: int, width: int, classes: int) -> None:
         super().__init__()
         self.code = Code(width, classes)
-        self.start, self.end = nn.Linear(entries, width), nn.Linear(width, entries)
+        self.start, self.end = nn.Linear(inputs, width), nn.Linear(width, outputs)
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)) for _ in range(3)
         )

@@ -82,11 +82,13 @@ class Model:
         return self.codec.spaces[space_of(self.generator, self.codec)]
 
     def translate(self, frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-        """Each record in the other style, or completed by the part that belongs to its source."""
+        """Each record in the other style, with that style as its class; or completed by the part that belongs to its source."""
         rng, draws = _streams(seed, "translate")
+        records = encode(self.codec, frame, self.generator)
         with torch.no_grad():
-            parts = [self.generator.translate(part, rng) for part in encode(self.codec, frame, self.generator).split(CHUNK)]
-        return self._decoded(self.generator, parts, draws, None)
+            parts = [self.generator.translate(part, rng) for part in records.split(CHUNK)]
+        classes = self.generator.conditions_of_translated(records.given) if self.generator.conditional else None
+        return self._decoded(self.generator, parts, draws, classes)
 
     def encoded(self, frame: pd.DataFrame) -> np.ndarray:
         """The content of the frame in the generator's space."""
@@ -98,11 +100,12 @@ class Model:
         Args:
             encoded: records in the generator's space; what is not known may be anything there.
             known: bool, in the same shape.
-            given: (records, conditions) for a conditional model; None: classes by their shares.
+            given: (records, conditions) for a conditional model; None: nobody knows the classes, and a family that needs them
+                gets some by their shares.
         """
         rng, draws = _streams(seed, "complete")
         classes = None
-        if self.generator.conditional:
+        if self.generator.conditional and not (given is None and self.generator.fills_unclassed):
             classes = torch.from_numpy(self.some_classes(len(encoded), draws) if given is None else given)
         records, mask = Batch.of(torch.from_numpy(encoded), classes), torch.from_numpy(known)
         with torch.no_grad():

@@ -1,18 +1,21 @@
 """Diffusion on digits: Frechet distance in the features of a digit classifier, classes that were asked for, halves filled in.
 
-    python tests/benchmarks/diffusion.py [--minutes 3] [--picture FILE.png]
+    python tests/benchmarks/diffusion.py [--records 8000] [--epochs 12] [--picture FILE.png]
 
-The classifier learns from other records than it judges. The floor of the distance is every pixel by itself, class by class; that
+The classifier learns from other records than it judges. The floor of the distance is every pixel by itself, given the class; that
 of the completion is the mean image in the lower half. Beside both, what real records reach.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from rows import show
@@ -20,10 +23,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from guardrail.data.builtin import load
-from guardrail.generators.diffusion import Diffusion, DiffusionOptions
-from guardrail.training.contract import Batch, parameter_count
-from guardrail.training.loop import Average
-from guardrail.vocabulary.spaces import ImageSpace
+from guardrail.data.material import Material
+from guardrail.data.modality import modality
+from guardrail.registry.home import Home
+from guardrail.training.contract import parameter_count
+from guardrail.training.fit import Settings, train
+from guardrail.training.model import Model
+from guardrail.vocabulary.schema import Schema
+from guardrail.vocabulary.spec import GeneratorSpec, TrainingSpec
 
 
 class Reader(nn.Module):
@@ -42,12 +49,16 @@ class Reader(nn.Module):
         return result
 
 
-def digits(name: str) -> tuple[Tensor, Tensor]:
-    frame, schema = load(name)
-    images = torch.from_numpy(np.stack(list(frame["image"]))).float().reshape(len(frame), 1, 28, 28)
-    labels = torch.from_numpy(frame[str(schema.target)].astype(int).to_numpy())
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))  # the file may lie class by class
-    return (images / 127.5 - 1)[order], labels[order]
+def digits(name: str) -> tuple[pd.DataFrame, Schema]:
+    """Shuffled: the file may lie class by class."""
+    raw, schema = load(name)
+    frame, _ = modality("image").cast(raw, schema, on_error="fail", where=name)
+    return frame.sample(frac=1, random_state=0).reset_index(drop=True), schema
+
+
+def pixels(frame: pd.DataFrame) -> Tensor:
+    """(records, 1, 28, 28) in [-1, 1]"""
+    return torch.from_numpy(np.stack([cell[None, :, :, 0] for cell in frame["image"]])).float() / 127.5 - 1
 
 
 def reader(x: Tensor, y: Tensor) -> Reader:
@@ -69,65 +80,66 @@ def distance(model: Reader, a: Tensor, b: Tensor) -> float:
     return float((one.mean(0) - two.mean(0)).square().sum() + one.T.cov().trace() + two.T.cov().trace() - 2 * roots)
 
 
-def trained(model: Diffusion, records: Batch, minutes: float) -> tuple[int, float]:
-    optimizer, average = torch.optim.Adam(model.parameters(), 0.002), Average(model, model.plain.average)
-    start, steps = time.perf_counter(), 0
-    while (passed := time.perf_counter() - start) < 60 * minutes:
-        optimizer.param_groups[0]["lr"] = 0.002 * (0.5 + 0.5 * np.cos(np.pi * passed / (60 * minutes)))
-        optimizer.zero_grad()
-        model.losses(records[torch.randint(len(records), (64,))]).mean().backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        average.update()
-        steps += 1
-    average.release()
-    return steps, time.perf_counter() - start
+def independent(x: Tensor, y: Tensor, wanted: Tensor) -> Tensor:
+    """Every pixel from a record of its own, of the wanted class."""
+    rows = torch.stack([(y == digit).nonzero()[torch.randint(int((y == digit).sum()), (784,)), 0] for digit in wanted])
+    return x.flatten(1)[rows, torch.arange(784)].reshape(-1, 1, 28, 28)
+
+
+def fitted(frame: pd.DataFrame, schema: Schema, epochs: int | None) -> Model:
+    settings = Settings(GeneratorSpec(name="diffusion"), TrainingSpec(device="cpu", epochs=epochs), None, holdout=0.0, name="diffusion")
+    return train(Material(schema, frame, None, "hmac-sha256:benchmark"), settings, home=Home.find(), report=lambda _: None)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=3.0)
-    parser.add_argument("--records", type=int, default=1000, help="how many are drawn and scored")
+    parser.add_argument("--records", type=int, default=8000)
+    parser.add_argument("--epochs", type=int, help="those of the recipe if left out")
+    parser.add_argument("--drawn", type=int, default=500, help="how many are drawn, completed and scored")
     parser.add_argument("--picture", type=Path)
     given = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     torch.manual_seed(0)
-    x, y = digits("mnist10k")
-    test, labels = digits("mnist_test10k")
-    judge = reader(test[:6000], test_labels := labels[:6000])
-    real, truth = test[-given.records :], labels[-given.records :]
-    assert len(test_labels) + given.records <= len(test)
-    model = Diffusion(ImageSpace(1, 28, 28, (10,)), DiffusionOptions())
-    steps, seconds = trained(model, Batch.of(x[:8000], y[:8000, None]), given.minutes)
-    rng = torch.Generator().manual_seed(1)
-    start = time.perf_counter()
-    made = model.sample(given.records, rng, truth[:, None])
-    print(f"{given.records} samples in {time.perf_counter() - start:.1f} s", flush=True)
-    pixels = torch.cat(
-        [x[:8000][y[:8000] == d][torch.randint((y[:8000] == d).sum(), (784,)), 0].flatten(1).diagonal()[None] for d in truth]
-    )
-    scores = {name: distance(judge, part, real) for name, part in
-              (("made", made), ("pixels", pixels.reshape(-1, 1, 28, 28)), ("other real", x[-given.records :]))}  # fmt: skip
-    agree = {name: float((judge(part).argmax(1) == truth).float().mean()) for name, part in (("made", made), ("real", real))}
-    print("frechet", scores, "class read as asked for", agree, flush=True)
-    known = torch.ones(len(real), 1, 28, 28, dtype=torch.bool)
-    known[..., 14:, :] = False
-    some = slice(0, min(300, len(real)))
-    unlabelled = Diffusion(ImageSpace(1, 28, 28, (10,)), DiffusionOptions(guidance=0.0))
-    unlabelled.load_state_dict(model.state_dict())
-    none = torch.zeros(len(real[some]), 0, dtype=torch.int64)  # the class is not told: it would answer the question
-    filled = unlabelled.complete(Batch(real[some], none), known[some], rng)
-    mean = torch.where(known[some], real[some], x[:8000].mean(0))
-    right = {name: float((judge(part).argmax(1) == truth[some]).float().mean()) for name, part in
-             (("filled", filled), ("mean", mean), ("whole", real[some]))}  # fmt: skip
-    print("lower half filled, class untold, read right", right, flush=True)
-    common = {"parameters": parameter_count(model), "steps": steps, "seconds": seconds}
-    show("diffusion", "mnist10k", "Frechet distance of digit features (lower)", scores["made"], floor=scores["pixels"],
+    (learn, schema), (other, _) = digits("mnist10k"), digits("mnist_test10k")
+    target = str(schema.target)
+    learn, spare, real = learn[: given.records], learn[8000:], other[-given.drawn :].reset_index(drop=True)
+    classes = {name: torch.from_numpy(part[target].astype(int).to_numpy().copy()) for name, part in (("learn", learn), ("real", real))}
+    judge = reader(pixels(other[:6000]), torch.from_numpy(other[target][:6000].astype(int).to_numpy().copy()))
+    truth, x = classes["real"], {"learn": pixels(learn), "real": pixels(real), "spare": pixels(spare)[: given.drawn]}
+
+    def right(images: Tensor) -> float:
+        return float((judge(images).argmax(1) == truth).float().mean())
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["GUARDRAIL_HOME"] = folder
+        began = time.perf_counter()
+        model = fitted(learn, schema, given.epochs)
+        seconds = time.perf_counter() - began
+    print(f"trained on {len(learn)} records in {seconds:.0f} s, {model.receipt.steps} steps", flush=True)
+    began = time.perf_counter()
+    x["made"] = pixels(model.sample(given.drawn, seed=1, given=model.codec.encode_conditions(real)))
+    print(f"{given.drawn} samples in {time.perf_counter() - began:.1f} s", flush=True)
+    x["apart"] = independent(x["learn"], classes["learn"], truth)
+    scores = {name: distance(judge, x[name], x["real"]) for name in ("made", "apart", "spare")}
+    print("frechet", scores, "class read as asked for", {name: right(x[name]) for name in ("made", "real")}, flush=True)
+
+    known = np.ones((len(real), 1, 28, 28), dtype=bool)
+    known[:, :, 14:] = False
+    began = time.perf_counter()
+    x["filled"] = pixels(model.complete(model.encoded(real), known, seed=1))  # the class is not told: it would answer the question
+    print(f"{given.drawn} completions in {time.perf_counter() - began:.1f} s", flush=True)
+    x["mean"] = torch.where(torch.from_numpy(known), x["real"], x["learn"].mean(0))
+    read = {name: right(x[name]) for name in ("filled", "mean", "real")}
+    print("lower half filled in, class untold, read right", read, flush=True)
+    common = {"parameters": parameter_count(model.generator), "steps": model.receipt.steps, "seconds": seconds}
+    show("diffusion", "mnist10k", "Frechet distance of digit features (lower)", scores["made"], floor=scores["apart"],
          floor_name="every pixel by itself given the class", **common)  # fmt: skip
-    show("diffusion", "mnist10k", "half-masked digits read right (higher)", right["filled"], floor=right["mean"], floor_name="mean fill",
+    show("diffusion", "mnist10k", "half-masked digits read right (higher)", read["filled"], floor=read["mean"], floor_name="mean fill",
          **common)  # fmt: skip
     if given.picture:
-        grid = torch.cat([torch.cat(list(part[:16, 0]), dim=1) for part in (made[:16], made[16:], made[32:], real, filled)], dim=0)
-        Image.fromarray(((grid + 1) * 127.5).byte().numpy()).resize((16 * 56, 5 * 56)).save(given.picture)
+        rows = (*x["made"][:48].split(16), x["real"][:16], torch.where(torch.from_numpy(known), x["real"], 0.0)[:16], x["filled"][:16])
+        grid = torch.cat([torch.cat(list(row[:, 0]), dim=1) for row in rows])
+        Image.fromarray(((grid + 1) * 127.5).byte().numpy()).resize((16 * 56, 6 * 56)).save(given.picture)
 
 
 if __name__ == "__main__":
