@@ -211,7 +211,7 @@ def test_heads_that_do_not_divide_the_width_are_refused():
 
 
 def test_without_a_source_there_is_nothing_to_translate():
-    with pytest.raises(SpecError, match="options.source"):
+    with pytest.raises(SpecError, match=r"options\.source"):
         built(OPEN).translate(Batch.of(torch.zeros(1, 6, dtype=torch.int64)), torch.Generator())
 
 
