@@ -80,7 +80,7 @@ class Attention(nn.Module):
         """(records, width) -> (records, width): the next step of the causal sequence; the state moves on."""
         q, k, v = (self._split(layer(x)[:, None]) for layer in (self.query, self.key, self.value))
         if self.kind == "linear":
-            return self._joined(_linear_step(q, k, v, state))[:, 0]
+            return torch.as_tensor(self._joined(_linear_step(q, k, v, state))[:, 0])
         keys, values = state.remember(k, v, self.window if self.kind == "window" else None)
         return self._joined(F.scaled_dot_product_attention(q, keys, values))[:, 0]
 
@@ -98,12 +98,12 @@ class Attention(nn.Module):
         seen = (behind >= 0) & ((behind < self.window) | (self.kind != "window"))
         if self.kind == "linear":
             raw = (_phi(q) @ _phi(k).mT).masked_fill(~seen, 0.0)
-            return raw / raw.sum(3, keepdim=True)
-        return (q @ k.mT * q.shape[3] ** -0.5).masked_fill(~seen, float("-inf")).softmax(3)
+            return torch.as_tensor(raw / raw.sum(3, keepdim=True))
+        return torch.as_tensor((q @ k.mT * q.shape[3] ** -0.5).masked_fill(~seen, float("-inf")).softmax(3))
 
     def _split(self, x: Tensor) -> Tensor:
         """(records, steps, width) -> (records, heads, steps, size)."""
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return torch.as_tensor(x.unflatten(2, (self.heads, -1))).transpose(1, 2)
 
     def _joined(self, x: Tensor) -> Tensor:
         joined: Tensor = self.output(x.transpose(1, 2).flatten(2))

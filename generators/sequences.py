@@ -119,7 +119,7 @@ class SequenceModel(Generator, Player):
             read = read + self.fields(fields.repeat(len(before), 1))
         for i, embedding in enumerate(self.classes):
             read = read + embedding(given[:, i])[:, None]
-        return read
+        return torch.as_tensor(read)
 
     def logits_of(self, batch: Batch) -> Tensor:
         """(records, positions, vocabulary): of every token given those before it."""

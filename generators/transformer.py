@@ -8,7 +8,7 @@ decoder of its own, so the family stays a probability of whole records: p(source
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -63,10 +63,14 @@ class Stack(nn.Module):
     def begin(self) -> list[State]:
         return [State() for _ in self.blocks]
 
+    @property
+    def _blocks(self) -> list[Block]:
+        return cast(list[Block], list(self.blocks))
+
     def step(self, inputs: Tensor, states: list[State], step: int, memory: Tensor | None = None) -> Tensor:
         """(records, width) in and out: step `step` of the causal sequence."""
         hidden = inputs + self.positions(torch.full((len(inputs),), step, device=inputs.device))
-        for block, state in zip(self.blocks, states, strict=True):
+        for block, state in zip(self._blocks, states, strict=True):
             hidden = block.step(hidden, state, memory)
         return torch.as_tensor(self.last(hidden))
 
@@ -74,7 +78,7 @@ class Stack(nn.Module):
         """Per block (records, heads, steps, steps): what each step looked at."""
         hidden = inputs + self.positions(torch.arange(inputs.shape[1], device=inputs.device).repeat(len(inputs), 1))
         found = []
-        for block in self.blocks:
+        for block in self._blocks:
             found.append(block.attention.weights(block.before(hidden)))
             hidden = block(hidden)
         return found
