@@ -41,7 +41,7 @@ class DiffusionOptions(Frozen):
     eta: float = Field(default=1.0, ge=0, le=1, description="noise added back in sampling: 1 as in DDPM, 0 none (DDIM)")
     guidance: float = Field(default=0.5, ge=0, description="how far a sample is pushed towards its class; 0: not beyond the model")
     known: float = Field(
-        default=0.5, gt=0, lt=1, description="share of the training in which a part of the record is known: it learns to fill in"
+        default=0.4, gt=0, lt=1, description="share of the training in which a part of the record is known: it learns to fill in"
     )
 
 

@@ -56,7 +56,8 @@ class ConvBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """Images, levels, classes -> images. Works on patches of `patch` x `patch` pixels and on maps of half their resolution."""
+    """Images, levels, classes -> images. Works on patches of `patch` x `patch` pixels, and on maps of a half and a quarter of their
+    resolution; what comes back up is added to what was there."""
 
     def __init__(self, inputs: int, outputs: int, width: int, patch: int, classes: int) -> None:
         super().__init__()
@@ -66,9 +67,10 @@ class UNet(nn.Module):
         self.start = nn.Conv2d(inputs, width, patch, patch) if patch > 1 else nn.Conv2d(inputs, width, 3, padding=1)
         self.down = ConvBlock(width, width, code)
         self.halve = nn.Conv2d(width, 2 * width, 3, 2, 1)
+        self.before, self.after = ConvBlock(2 * width, 2 * width, code), ConvBlock(2 * width, 2 * width, code)
         self.deep = nn.ModuleList(ConvBlock(2 * width, 2 * width, code) for _ in range(2))
         self.enlarge = nn.ConvTranspose2d(2 * width, width, 2, 2)
-        self.up = ConvBlock(2 * width, width, code)
+        self.up = ConvBlock(width, width, code)
         self.norm = group_norm(width)
         self.end = nn.ConvTranspose2d(width, outputs, patch, patch) if patch > 1 else nn.Conv2d(width, outputs, 3, padding=1)
 
@@ -77,10 +79,12 @@ class UNet(nn.Module):
         code = self.code(level, label)
         padded = F.pad(x, (0, -wide % self._multiple, 0, -height % self._multiple))
         near = self.down(self.start(padded), code)
-        far = self.halve(near)
+        far = self.before(self.halve(near), code)
+        deep = F.avg_pool2d(far, 2, ceil_mode=True)  # odd maps: the last cell stands for fewer
         for block in self.deep:
-            far = block(far, code)
-        joined = self.up(torch.cat([near, self.enlarge(far)], dim=1), code)
+            deep = block(deep, code)
+        far = self.after(far + F.interpolate(deep, scale_factor=2)[..., : far.shape[-2], : far.shape[-1]], code)
+        joined = self.up(near + self.enlarge(far), code)
         result: Tensor = self.end(F.silu(self.norm(joined)))
         return result[..., :height, :wide]
 
