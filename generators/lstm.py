@@ -15,6 +15,7 @@ from .sequences import SequenceOptions
 
 class Lstm(Recurrent):
     cell = nn.LSTM
+    plain = Recurrent.plain.model_copy(update={"batch_size": 8, "learning_rate": 0.006})
 
     def _layers(self, options: SequenceOptions, dropout: float) -> nn.RNNBase:
         layers = super()._layers(options, dropout)

@@ -17,7 +17,7 @@ class Recurrent(SequenceModel):
     """torch's fused layers; `cell` says which."""
 
     Options = SequenceOptions
-    plain = Recipe(epochs=6, sample_rate=0.05, batch_size=32, learning_rate=0.004, max_norm=1.0, average=0.99, warmup=0.02)
+    plain = Recipe(epochs=6, sample_rate=0.05, batch_size=16, learning_rate=0.004, max_norm=1.0, average=0.99, warmup=0.02)
     cell: ClassVar[type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]]
 
     def __init__(self, space: TokenSpace, options: SequenceOptions) -> None:

@@ -29,7 +29,7 @@ SCORED = 1024
 class SequenceOptions(Frozen):
     width: int = Field(default=160, ge=1, description="units of the hidden state")
     layers: int = Field(default=1, ge=1, description="layers on top of each other")
-    embedding: int = Field(default=64, ge=1, description="numbers that stand for a token")
+    embedding: int = Field(default=32, ge=1, description="numbers that stand for a token")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="share of the hidden units left out at random while training")
 
 

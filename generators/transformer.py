@@ -25,7 +25,7 @@ from .translation import Translator
 
 
 class TransformerOptions(Frozen):
-    width: int = Field(default=128, ge=1, description="numbers that stand for a step between layers")
+    width: int = Field(default=96, ge=1, description="numbers that stand for a step between layers")
     layers: int = Field(default=2, ge=1, description="blocks on top of each other")
     heads: int = Field(default=4, ge=1, description="attentions side by side; they divide the width")
     attention: Kind = Field(default="full", description="full: all earlier steps; window: the last `window`; linear: a running sum")
@@ -87,7 +87,7 @@ class Stack(nn.Module):
 class Transformer(SequenceModel):
     Options = TransformerOptions
     plain = Recipe(
-        epochs=6, sample_rate=0.05, batch_size=32, learning_rate=0.002, optimizer="adamw", betas=(0.9, 0.98), weight_decay=0.01,
+        epochs=6, sample_rate=0.05, batch_size=8, learning_rate=0.002, optimizer="adamw", betas=(0.9, 0.98), weight_decay=0.01,
         max_norm=1.0, average=0.99, warmup=0.05,
     )  # fmt: skip
 
