@@ -22,7 +22,7 @@ from .convolutions import SMALLEST, ConvCritic, ConvMaker
 class CganOptions(Frozen):
     latent: int = Field(default=64, gt=0, description="dimensions of the noise, but no more than a record has numbers")
     network: Literal["auto", "convolutional", "connected"] = Field(default="auto", description="auto: convolutional on images it fits")
-    width: int = Field(default=32, gt=0, description="convolutional: channels at half the image's size")
+    width: int = Field(default=16, gt=0, description="convolutional: channels at half the image's size")
     hidden: tuple[int, ...] = Field(default=(256, 256), description="fully connected: widths of the hidden layers")
     activation: Activation = Field(default="relu", description="between the maker's layers")
 
@@ -30,7 +30,7 @@ class CganOptions(Frozen):
 class Cgan(Adversarial):
     spaces = ("image", "series", "vector")
     Options = CganOptions
-    plain = Recipe(epochs=10, sample_rate=0.05, batch_size=64, learning_rate=0.001, betas=(0.5, 0.9), average=0.998, schedule="linear")
+    plain = Recipe(epochs=16, sample_rate=0.05, batch_size=64, learning_rate=0.001, betas=(0.5, 0.9), average=0.998, schedule="linear")
     private = None
 
     def __init__(self, space: ContinuousSpace, options: CganOptions) -> None:

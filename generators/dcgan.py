@@ -17,14 +17,14 @@ from .convolutions import ConvCritic, ConvMaker
 
 class DcganOptions(Frozen):
     latent: int = Field(default=64, gt=0, description="dimensions of the noise, but no more than a record has numbers")
-    width: int = Field(default=32, gt=0, description="channels at half the image's size; doubled where it halves again, up to fourfold")
+    width: int = Field(default=16, gt=0, description="channels at half the image's size; doubled where it halves again, up to fourfold")
     activation: Activation = Field(default="relu", description="between the maker's layers")
 
 
 class Dcgan(Adversarial):
     spaces = ("image",)
     Options = DcganOptions
-    plain = Recipe(epochs=10, sample_rate=0.05, batch_size=64, learning_rate=0.001, betas=(0.5, 0.9), average=0.998, schedule="linear")
+    plain = Recipe(epochs=16, sample_rate=0.05, batch_size=64, learning_rate=0.001, betas=(0.5, 0.9), average=0.998, schedule="linear")
     private = None
 
     def __init__(self, space: ImageSpace, options: DcganOptions) -> None:

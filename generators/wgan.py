@@ -32,8 +32,10 @@ class WganOptions(Frozen):
     lipschitz: Lipschitz = Field(default="gradient_penalty", description="how the critic's slope is bounded")
     penalty: float = Field(default=0.1, gt=0, description="gradient_penalty: its weight")
     bound: float = Field(default=0.02, gt=0, description="clipping: the largest weight")
-    turns: int = Field(default=2, gt=0, description="the critic's steps to one of the maker")
-    width: int = Field(default=32, gt=0, description="on images: channels at half the image's size")
+    turns: int | None = Field(
+        default=None, gt=0, description="the critic's steps to one of the maker; by default 1 with convolutions, else 2"
+    )
+    width: int = Field(default=8, gt=0, description="on images: channels at half the image's size")
     hidden: tuple[int, ...] = Field(default=(128, 128, 128), description="elsewhere: widths of the hidden layers")
     activation: Activation = Field(default="relu", description="between the maker's layers")
 
@@ -123,7 +125,10 @@ class Wgan(Wasserstein):
     def __init__(self, space: ContinuousSpace, options: WganOptions) -> None:
         super().__init__(space, options)
         self.conditional = bool(space.conditions)
-        self.pair(space, options.latent, self._networks(space, options), turns=options.turns)
+        networks = self._networks(space, options)
+        # Points need a critic that keeps up with the maker; images were learned with one turn, at half the time.
+        turns = options.turns or (1 if isinstance(networks[1], ConvCritic) else 2)
+        self.pair(space, options.latent, networks, turns=turns)
         self.critic.penalty = options.penalty if options.lipschitz == "gradient_penalty" else 0.0
         self.critic.bound = options.bound if options.lipschitz == "clipping" else None
         self.critic.spectral = options.lipschitz == "spectral"

@@ -260,6 +260,11 @@ def modes_found(which: str, seed: int, n: int = 2500, **changes: Any) -> tuple[i
     return int((np.bincount(near, minlength=len(centres)) >= 0.1 * n / len(centres)).sum()), len(centres)
 
 
+def test_wgan_finds_the_modes_of_a_ring_in_a_third_of_its_training():
+    found, there = modes_found("ring", 0, epochs=12)
+    assert found == there
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("which", ["ring", "grid"])
