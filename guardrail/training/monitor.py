@@ -37,6 +37,8 @@ TIME_SHARE, TIME_LEAST = 0.015, 1.0
 GAP_SHARE, GAP_STEPS = 0.02, (5, 50)
 """Of the training's steps: what the players' excursions for the duality gap may take in all; and how long one is."""
 MANY_DEAD, ONE_SIDED, MOST = 0.5, 0.99, 0.75
+EARLY = 0.15
+"""Share of the training in which a critic may win always: what an untrained generator makes is easily told from records."""
 
 
 class Curve:
@@ -87,6 +89,7 @@ class Monitor:
     def begin(self, training: Training, notes: Any) -> None:
         steps = training.steps
         self._steps = steps
+        self._blind = {name for name, turn in training.turns.items() if not turn.player.sees_records}
         self._norm_every, self._look_every, self._mode_every = max(5, steps // POINTS), max(10, steps // 40), max(10, steps // 8)
         if notes is not None:
             self._recall(notes)
@@ -180,7 +183,7 @@ class Monitor:
         if self._lost:
             self._warn("lost", step, f"the loss was not a finite number at {self._lost} steps: training diverged; {GENTLER}")
         for name, losses in self._recent.items():
-            if swings(list(losses)):
+            if swings(list(losses), level=name not in self._blind):
                 self._warn(f"swings {name}", step, f"the loss of {name} goes up and down without settling; {GENTLER}")
         for name, curve in self._curves["gradient_norms"].items():
             # At the end of a training small gradients are what one wants.
@@ -200,7 +203,7 @@ class Monitor:
         for name, value in told.items():
             self._curve_of(name).add(step, value)
         rates = self._single["win_rate"].values()[-3:]
-        if len(rates) == 3 and (min(rates) > ONE_SIDED or max(rates) < 1 - ONE_SIDED):
+        if step > EARLY * self._steps and len(rates) == 3 and (min(rates) > ONE_SIDED or max(rates) < 1 - ONE_SIDED):
             winner = "nearly always wins" if rates[-1] > 0.5 else "hardly ever wins"
             self._warn("one-sided", step, f"the critic {winner} ({rates[-1]:.0%}): the generator learns little from it; {WEAKER}")
         return told if dead is None else told | {"dead_units": dead}
