@@ -24,6 +24,10 @@ from .sequences import SequenceModel
 from .translation import Translator
 
 
+LOUDNESS = 0.3
+"""Of tokens and positions before training, beside what the first blocks add to them."""
+
+
 class TransformerOptions(Frozen):
     width: int = Field(default=96, ge=1, description="numbers that stand for a step between layers")
     layers: int = Field(default=2, ge=1, description="blocks on top of each other")
@@ -43,9 +47,12 @@ class TransformerOptions(Frozen):
 class Stack(nn.Module):
     """Positions, blocks, a last normalisation: inputs to hidden states, at once or step by step."""
 
-    def __init__(self, length: int, options: TransformerOptions, *, crossed: bool = False) -> None:
+    def __init__(self, at: Tensor, options: TransformerOptions, *, crossed: bool = False) -> None:
+        """`at`: (steps,) where in the record each stands."""
         super().__init__()
-        self.positions = nn.Embedding(length, options.width)
+        self.positions = nn.Embedding(len(at), options.width)
+        with torch.no_grad():
+            self.positions.weight.copy_(LOUDNESS * _waves(at, options.width))
         kind, window, dropout = options.attention, options.window, options.dropout
         self.blocks = nn.ModuleList(
             [Block(options.width, options.heads, kind, window, dropout, crossed=crossed) for _ in range(options.layers)]
@@ -84,6 +91,14 @@ class Stack(nn.Module):
         return found
 
 
+def _waves(at: Tensor, width: int) -> Tensor:
+    """(steps,) -> (steps, width): sines and cosines from fast to slow, so that a distance is one rotation everywhere (Vaswani et
+    al. 2017); training goes on from there."""
+    rates = 10_000.0 ** -(torch.arange(0, width, 2) / width)
+    angles = at[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], 1)[:, :width]
+
+
 class Transformer(SequenceModel):
     Options = TransformerOptions
     plain = Recipe(
@@ -99,18 +114,14 @@ class Transformer(SequenceModel):
         with torch.no_grad():
             for embedding in (self.tokens, self.fields, *self.classes):
                 if embedding is not None:
-                    embedding.weight.mul_(0.1)
+                    embedding.weight.mul_(LOUDNESS)
         if options.source:
             self._refuse_source(space, options.source)
             source = torch.tensor([name in options.source for name in space.names])
-            stacks = (
-                Stack(int(source.sum()), options),
-                Stack(int(source.sum()), options),
-                Stack(int((~source).sum()), options, crossed=True),
-            )
-            self.translator = Translator(source, *stacks)
+            read, written = source.nonzero()[:, 0], (~source).nonzero()[:, 0]
+            self.translator = Translator(source, Stack(read, options), Stack(read, options), Stack(written, options, crossed=True))
         else:
-            self.stack = Stack(space.length, options)
+            self.stack = Stack(torch.arange(space.length), options)
 
     @staticmethod
     def _refuse_source(space: TokenSpace, source: tuple[str, ...]) -> None:

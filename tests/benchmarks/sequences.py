@@ -120,7 +120,7 @@ def log_of_each(chain: Any, batch: Batch) -> torch.Tensor:
 
 
 def harmony(learning: dict[str, Any], out: Path | None) -> None:
-    model, material, seconds = trained("transformer", "chorales", HARMONY, {"epochs": 10, "batch_size": 8, **learning})
+    model, material, seconds = trained("transformer", "chorales", HARMONY, {"epochs": 8, "batch_size": 8, **learning})
     batch, counts = counted(model, material)
     target = counts & torch.tensor([name != "soprano" for name in model.codec.tokens.names])
     generator: Any = model.generator
