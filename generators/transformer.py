@@ -23,7 +23,6 @@ from .attention import Block, Kind, State
 from .sequences import SequenceModel
 from .translation import Translator
 
-
 LOUDNESS = 0.3
 """Of tokens and positions before training, beside what the first blocks add to them."""
 

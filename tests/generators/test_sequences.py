@@ -127,7 +127,7 @@ def test_a_beginning_is_continued_as_often_as_the_conditional_probability_says(f
 
 
 @pytest.mark.parametrize(
-    ("kind", "family", "seed"), [("text", "lstm", 3), ("text", "transformer", 5), ("pixels", "lstm", 6), ("pixels", "transformer", 16)]
+    ("kind", "family", "seed"), [("text", "lstm", 3), ("text", "transformer", 1), ("pixels", "lstm", 6), ("pixels", "transformer", 1)]
 )
 def test_filling_in_comes_close_to_the_conditional_probability(kind: str, family: str, seed: int):
     """Brute force over all records that agree with what is known; one choice of sixteen leaves a little bias. The seeds are
