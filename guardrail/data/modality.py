@@ -82,5 +82,7 @@ def modality_of(path: Path) -> Modality:
     where = repr(str(path))[1:-1]
     if not path.exists():
         raise DataError(f"{where}: no such file or folder")
+    if path.is_dir():
+        raise DataError(f"{where}: a folder that holds neither images (PNG, JPEG) nor MIDI files; name a file, or a folder that does")
     suffixes = ", ".join(sorted({suffix for name in MODALITIES for suffix in modality(name).suffixes}))
     raise DataError(f"{where}: not data that this reads; it reads {suffixes}, and folders of images or MIDI files")
