@@ -162,6 +162,7 @@ class SequenceModel(Generator, Player):
         state = self.begin(n, x.device)
         before = torch.full((n,), vocabulary.size, device=x.device)
         over = torch.zeros(n, dtype=torch.bool, device=x.device)
+        until = (known * torch.arange(1, x.shape[1] + 1, device=x.device)).amax(1)  # behind the last that is known
         for t in range(x.shape[1]):
             hidden, state = self.advance(state, self.inputs(before[:, None], batch.given, t)[:, 0], t)
             log = vocabulary.logits(self.read_out(hidden)[:, None], t)[:, 0].log_softmax(1)
@@ -175,7 +176,7 @@ class SequenceModel(Generator, Player):
             if self.space.end is not None:
                 weights = weights.masked_fill(over & known[:, t] & (x[:, t] != self.space.end), float("-inf"))
                 over = over | (x[:, t] == self.space.end)
-                if bool((over & ~known[:, t + 1 :].any(1)).all()):  # nothing is left to draw
+                if bool((over & (until <= t + 1)).all()):  # nothing is left to draw
                     x[:, t + 1 :] = self.space.end
                     break
             before = inside
