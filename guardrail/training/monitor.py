@@ -183,7 +183,8 @@ class Monitor:
         if self._lost:
             self._warn("lost", step, f"the loss was not a finite number at {self._lost} steps: training diverged; {GENTLER}")
         for name, losses in self._recent.items():
-            if swings(list(losses), level=name not in self._blind):
+            # What a player without records loses is what its rival says at the moment: it follows every step of the rival's.
+            if name not in self._blind and swings(list(losses)):
                 self._warn(f"swings {name}", step, f"the loss of {name} goes up and down without settling; {GENTLER}")
         for name, curve in self._curves["gradient_norms"].items():
             # At the end of a training small gradients are what one wants.

@@ -16,17 +16,12 @@ EXPLOSION, FADING = 100.0, 1e-3
 FIRST = 10
 
 
-def swings(losses: Sequence[float], *, level: bool = True) -> bool:
-    """Up and down, by more than the noise of the batches, and not dying out: from step to step, or in long waves.
-
-    Args:
-        level: whether the losses' level tells anything. That of a maker's does not, which is what its critic says at the moment:
-            it drifts with the critic's zero while all goes well, so that waves in it are no sign.
-    """
+def swings(losses: Sequence[float]) -> bool:
+    """Up and down, by more than the noise of the batches, and not dying out: from step to step, or in long waves."""
     values = np.asarray(losses, dtype=float)
     if len(values) < 5 * BLOCKS or not np.isfinite(values).all():
         return False
-    return _zigzags(values) or (level and _waves(values))
+    return _zigzags(values) or _waves(values)
 
 
 def _zigzags(values: np.ndarray) -> bool:

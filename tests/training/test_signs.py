@@ -43,12 +43,6 @@ def test_swinging_losses_do(name):
     assert sum(found) >= 45
 
 
-def test_waves_are_no_sign_in_losses_without_a_level_of_their_own_but_overshooting_is():
-    waves, overshooting = SWINGING["long waves"](0), SWINGING["overshooting at every step"](0)
-    assert swings(list(waves)) and not swings(list(waves), level=False)
-    assert swings(list(overshooting), level=False)
-
-
 def test_too_few_losses_tell_nothing():
     assert not swings([1.0, 2.0] * 49)
 
