@@ -28,7 +28,8 @@ GROWING = 0.5
 
 class ProganOptions(Frozen):
     latent: int = Field(default=64, gt=0, description="dimensions of the noise, but no more than a record has numbers")
-    width: int = Field(default=16, gt=0, description="channels at the last stage; they double towards the first, up to four times")
+    width: int = Field(default=8, gt=0, description="channels at the last stage; they double towards the first, up to four times")
+    depth: int = Field(default=1, gt=0, description="convolutions of a stage; the paper has 2, which take about twice the time")
     penalty: float = Field(default=10.0, gt=0, description="weight of the gradient penalty")
     turns: int = Field(default=1, gt=0, description="the critic's steps to one of the maker")
     minibatch_stddev: bool = Field(
@@ -96,15 +97,17 @@ class Growing(nn.Module):
 class GrowingMaker(Growing):
     """Codes and one-hot classes -> raw images; a stage not yet reached is an enlargement of the one before."""
 
-    def __init__(self, space: ImageSpace, latent: int, width: int, classes: int) -> None:
+    def __init__(self, space: ImageSpace, latent: int, width: int, depth: int, classes: int) -> None:
         super().__init__(space, width)
         self._size = (space.height, space.width)
         first = self.channels[0]
         self.start = Equalised(nn.Linear(noise_of(space, latent) + classes, first * 16), math.sqrt(2) / 4)
         self.blocks = nn.ModuleList([nn.Sequential(nn.LeakyReLU(0.2), PixelNorm(), conv(first, first), nn.LeakyReLU(0.2), PixelNorm())])
         for inputs, outputs in pairwise(self.channels):
-            layers = [nn.Upsample(scale_factor=2), conv(inputs, outputs), nn.LeakyReLU(0.2), PixelNorm()]
-            self.blocks.append(nn.Sequential(*layers, conv(outputs, outputs), nn.LeakyReLU(0.2), PixelNorm()))
+            layers: list[nn.Module] = [nn.Upsample(scale_factor=2)]
+            for i in range(depth):
+                layers += [conv(outputs if i else inputs, outputs), nn.LeakyReLU(0.2), PixelNorm()]
+            self.blocks.append(nn.Sequential(*layers))
         self.colours = nn.ModuleList([pixelwise(channels, space.channels, 1.0) for channels in self.channels])
 
     def forward(self, codes: Tensor, labels: Tensor) -> Tensor:
@@ -126,7 +129,7 @@ class GrowingMaker(Growing):
 class GrowingCritic(Growing):
     """Images and one-hot classes -> (records,), of what can be seen at the present stage."""
 
-    def __init__(self, space: ImageSpace, width: int, classes: int, *, stddev: bool) -> None:
+    def __init__(self, space: ImageSpace, width: int, depth: int, classes: int, *, stddev: bool) -> None:
         super().__init__(space, width)
         self._stddev, self._size = stddev, (space.height, space.width)
         self.label = nn.Linear(classes, space.height * space.width) if classes else None
@@ -134,8 +137,10 @@ class GrowingCritic(Growing):
         first = self.channels[0]
         self.blocks = nn.ModuleList([nn.Sequential(conv(first + stddev, first), nn.LeakyReLU(0.2))])
         for outputs, inputs in pairwise(self.channels):
-            layers = [conv(inputs, inputs), nn.LeakyReLU(0.2), conv(inputs, outputs), nn.LeakyReLU(0.2), nn.AvgPool2d(2)]
-            self.blocks.append(nn.Sequential(*layers))
+            layers: list[nn.Module] = []
+            for i in range(depth):
+                layers += [conv(inputs, outputs if i == depth - 1 else inputs), nn.LeakyReLU(0.2)]
+            self.blocks.append(nn.Sequential(*layers, nn.AvgPool2d(2)))
         self.score = nn.Sequential(
             nn.Flatten(), Equalised(nn.Linear(first * 16, first)), nn.LeakyReLU(0.2), Equalised(nn.Linear(first, 1), 1.0)
         )
@@ -184,15 +189,15 @@ class ProganMaker(WassersteinMaker):
 class Progan(Wasserstein):
     spaces = ("image",)
     Options = ProganOptions
-    plain = Recipe(epochs=16, sample_rate=0.05, batch_size=64, learning_rate=0.001, betas=(0.0, 0.99), average=0.998, schedule="constant")
+    plain = Recipe(epochs=8, sample_rate=0.05, batch_size=32, learning_rate=0.001, betas=(0.0, 0.99), average=0.998, schedule="constant")
     private = None
 
     def __init__(self, space: ImageSpace, options: ProganOptions) -> None:
         super().__init__(space, options)
         self.conditional = bool(space.conditions)
         classes = sum(self.classes(space))
-        maker = GrowingMaker(space, options.latent, options.width, classes)
-        critic = GrowingCritic(space, options.width, classes, stddev=options.minibatch_stddev)
+        maker = GrowingMaker(space, options.latent, options.width, options.depth, classes)
+        critic = GrowingCritic(space, options.width, options.depth, classes, stddev=options.minibatch_stddev)
         self.pair(space, options.latent, (maker, critic), turns=options.turns)
         self.critic.penalty = options.penalty
 

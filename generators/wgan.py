@@ -126,7 +126,7 @@ class Wgan(Wasserstein):
         super().__init__(space, options)
         self.conditional = bool(space.conditions)
         networks = self._networks(space, options)
-        # Points need a critic that keeps up with the maker; images were learned with one turn, at half the time.
+        # Points need a critic that keeps up with the maker (no mode of a grid is lost with two turns); images are learned with one.
         turns = options.turns or (1 if isinstance(networks[1], ConvCritic) else 2)
         self.pair(space, options.latent, networks, turns=turns)
         self.critic.penalty = options.penalty if options.lipschitz == "gradient_penalty" else 0.0
