@@ -26,8 +26,8 @@ SMALLEST = 8
 
 
 class CycleganOptions(Frozen):
-    width: int = Field(default=12, gt=0, description="channels of the translators' and critics' first layer")
-    blocks: int = Field(default=3, ge=0, description="residual blocks of a translator")
+    width: int = Field(default=16, gt=0, description="channels of the translators, and of the critics' first layer")
+    blocks: int = Field(default=2, ge=0, description="residual blocks of a translator")
     cycle: float = Field(default=2.0, ge=0, description="weight of coming back after both translations (mean squared error)")
     identity: float = Field(default=0.5, ge=0, description="weight of leaving a record of its own style as it is (mean squared error)")
 
@@ -45,21 +45,20 @@ class Residual(nn.Module):
 
 
 class Translator(nn.Module):
-    """Images -> images: what is to change is added to the image, at first almost nothing."""
+    """Images -> images: what is to change is added to the image, at first almost nothing. Works at half resolution, for speed."""
 
     def __init__(self, channels: int, width: int, blocks: int) -> None:
         super().__init__()
-        self.near = nn.Sequential(nn.Conv2d(channels, width, 5, padding=2), nn.ReLU())
-        inner = [Residual(2 * width) for _ in range(blocks)]
-        self.far = nn.Sequential(nn.Conv2d(width, 2 * width, 3, 2, 1), nn.ReLU(), *inner)
-        self.end = nn.Sequential(nn.Conv2d(3 * width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, channels, 3, padding=1))
-        nn.init.normal_(self.end[-1].weight, std=0.01)
+        self.start = nn.Conv2d(channels, width, 4, 2, 1)
+        self.blocks = nn.Sequential(*(Residual(width) for _ in range(blocks)))
+        self.end = nn.ConvTranspose2d(width, channels, 4, 2, 1)
+        nn.init.normal_(self.end.weight, std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
-        near = self.near(x)
-        far = F.interpolate(self.far(near), size=x.shape[-2:])
-        result: Tensor = x + self.end(torch.cat([near, far], dim=1))
-        return result
+        height, wide = x.shape[-2:]
+        inner = self.blocks(self.start(F.pad(x, (0, wide % 2, 0, height % 2))))
+        change = self.end(inner.relu())
+        return x + change[..., :height, :wide]
 
 
 def critic(channels: int, width: int) -> nn.Sequential:
@@ -87,7 +86,9 @@ class Into(Player):
     def losses(self, batch: Batch) -> Tensor:
         own = batch.given[:, 0] == self._style
         losses = torch.zeros(len(batch), device=batch.x.device, dtype=batch.x.dtype)
-        return losses.masked_scatter(own, self._of_own(batch.x[own])).masked_scatter(~own, self._of_other(batch.x[~own]))
+        return losses.masked_scatter(own, self._of_own(batch.x[own]).to(losses.dtype)).masked_scatter(
+            ~own, self._of_other(batch.x[~own]).to(losses.dtype)
+        )
 
     def _of_own(self, x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -113,8 +114,8 @@ class Judge(Player):
         with torch.no_grad():
             painted = self._painter(batch.x[~own])
         losses = torch.zeros(len(batch), device=batch.x.device, dtype=batch.x.dtype)
-        losses = losses.masked_scatter(own, mean_of((self.network(batch.x[own]) - 1).square()))
-        return losses.masked_scatter(~own, mean_of(self.network(painted).square()))
+        losses = losses.masked_scatter(own, mean_of((self.network(batch.x[own]) - 1).square()).to(losses.dtype))
+        return losses.masked_scatter(~own, mean_of(self.network(painted).square()).to(losses.dtype))
 
 
 class Cyclegan(Generator):

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..vocabulary.errors import Unsupported
 from ..vocabulary.monitor import MonitorModes, MonitorRecord
 from ..vocabulary.seeds import entropy, stream
 from .conduct import reseed, undisturbed
@@ -216,7 +217,10 @@ class Monitor:
         """`share` of the time set aside for it."""
         started = time.perf_counter()
         whole = training.seconds / training.step * self._steps
-        n = self._affordable(training.generator, share * max(TIME_LEAST, TIME_SHARE * whole))
+        try:
+            n = self._affordable(training.generator, share * max(TIME_LEAST, TIME_SHARE * whole))
+        except Unsupported:  # a family that only translates makes nothing in which to look for modes
+            return {}
         if n < SAMPLES // 4:
             return {}
         if self._clusters is None:
