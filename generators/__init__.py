@@ -73,7 +73,7 @@ TABLE: dict[str, Entry] = {
         ".progan:Progan",
         "progressively growing GAN: from 4x4 pixels to the whole image",
         modalities=("image",),
-        abilities=("sample", "where", "interpolate"),
+        abilities=("sample", "interpolate"),
         paper="https://arxiv.org/abs/1710.10196",
         extra="train",
     ),

@@ -2,7 +2,7 @@
 
 Maker and critic begin at 4x4 and double, each new stage faded in. The layers learn at one pace (equalised learning rate): their
 weights start at unit size, and their inputs are scaled instead. An image that is no power of two is made at the next one and
-resized.
+resized. Classes are not conditioned on, as in the paper.
 """
 
 from __future__ import annotations
@@ -194,7 +194,6 @@ class Progan(Wasserstein):
 
     def __init__(self, space: ImageSpace, options: ProganOptions) -> None:
         super().__init__(space, options)
-        self.conditional = bool(space.conditions)
         classes = sum(self.classes(space))
         maker = GrowingMaker(space, options.latent, options.width, options.depth, classes)
         critic = GrowingCritic(space, options.width, options.depth, classes, stddev=options.minibatch_stddev)
