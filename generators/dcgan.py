@@ -24,7 +24,7 @@ class DcganOptions(Frozen):
 class Dcgan(Adversarial):
     spaces = ("image",)
     Options = DcganOptions
-    plain = Recipe(epochs=16, sample_rate=0.05, batch_size=64, learning_rate=0.001, betas=(0.5, 0.9), average=0.998, schedule="linear")
+    plain = Recipe(epochs=12, sample_rate=0.05, batch_size=64, learning_rate=0.001, betas=(0.5, 0.9), average=0.998, schedule="linear")
     private = None
 
     def __init__(self, space: ImageSpace, options: DcganOptions) -> None:

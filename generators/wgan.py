@@ -128,6 +128,8 @@ class Wgan(Wasserstein):
         networks = self._networks(space, options)
         # Points need a critic that keeps up with the maker (no mode of a grid is lost with two turns); images are learned with one.
         turns = options.turns or (1 if isinstance(networks[1], ConvCritic) else 2)
+        if isinstance(space, ImageSpace):
+            self.plain = self.plain.model_copy(update={"epochs": 16, "batch_size": 64})
         self.pair(space, options.latent, networks, turns=turns)
         self.critic.penalty = options.penalty if options.lipschitz == "gradient_penalty" else 0.0
         self.critic.bound = options.bound if options.lipschitz == "clipping" else None
