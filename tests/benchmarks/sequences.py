@@ -41,7 +41,7 @@ FAMILIES = ("rnn", "lstm", "gru", "transformer")
 DATA = {"words": "moby_dick", "music": "chorales"}
 EQUAL = {"transformer": {"width": 72, "heads": 4, "layers": 2}, "lstm": {"width": 160, "embedding": 32}}
 HARMONY = {"source": ["soprano"], "width": 96, "dropout": 0.1}
-TOKENS_SEEN = {"epochs": 2, "batch_size": 16}
+TOKENS_SEEN = {"epochs": 4, "batch_size": 16}
 HELD = 0.2
 
 
