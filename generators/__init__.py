@@ -85,6 +85,13 @@ TABLE: dict[str, Entry] = {
         paper="https://arxiv.org/abs/1704.00028",
         extra="train",
     ),
+    "tabular_gan": Entry(
+        ".tabular_gan:TabularGan",
+        "GAN for tables of the CTGAN type: modes for numbers, conditions for rare categories",
+        abilities=("sample", "interpolate"),
+        paper="https://arxiv.org/abs/1907.00503",
+        extra="train",
+    ),
     "cyclegan": Entry(
         ".cyclegan:Cyclegan",
         "translates images between two styles, learned without pairs",

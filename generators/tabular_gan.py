@@ -1,0 +1,316 @@
+"""Tabular GAN of the CTGAN type (Xu et al. 2019, https://arxiv.org/abs/1907.00503): modes for numbers, conditions for rare categories.
+
+A number becomes the choice of a mode of its column's mixture and an offset within it. The maker is told one category to make,
+common and rare ones by the logarithm of their frequency; a record stands for a category of its own, and its loss is weighed so
+that records stand for categories as often as the maker is asked for them. A released record is asked for by the true shares.
+The paper's packing of several records (PacGAN) is left out: one record would move another's loss; so is its batch normalisation.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from guardrail.training.contract import Batch, Counts, Recipe
+from guardrail.vocabulary.frozen import Frozen
+from guardrail.vocabulary.spaces import Block, VectorSpace
+
+from .adversarial import Activation, Maker, MlpCritic, MlpMaker, Noise, Output, noise_of
+from .wgan import Wasserstein, WassersteinCritic
+
+NEUTRAL = 0.5
+"""Where a real stands that does not count."""
+REACH = 4.0
+"""Standard deviations from a mode's mean to the ends of its offset."""
+NARROWEST = 1e-3
+"""Least standard deviation of a mode."""
+ROUNDS = 25
+"""Of expectation and maximisation."""
+HEAVIEST = 30.0
+"""How much more often the maker may be asked for a category than records have it: bounds the weight of a record's loss."""
+
+
+class TabularGanOptions(Frozen):
+    latent: int = Field(default=64, gt=0, description="dimensions of the noise, but no more than a record has numbers")
+    modes: int = Field(default=10, gt=0, description="normals in the mixture of each number")
+    penalty: float = Field(default=0.1, gt=0, description="weight of the bound on the critic's slope")
+    turns: int = Field(default=2, gt=0, description="the critic's steps to one of the maker")
+    hidden: tuple[int, ...] = Field(default=(128, 128, 128), description="widths of the hidden layers")
+    activation: Activation = Field(default="relu", description="between the maker's layers")
+
+
+class Modes(nn.Module):
+    """A mixture of normals for each real of the space, (reals, modes), and the way between records and records with modes."""
+
+    means: Tensor
+    deviations: Tensor
+    weights: Tensor
+
+    def __init__(self, space: VectorSpace, modes: int) -> None:
+        super().__init__()
+        self._blocks = space.blocks
+        self._reals = [block for block in space.blocks if block.kind == "real"]
+        self._switches = {block.column: block.stop - 1 for block in space.blocks if block.kind == "choice"}
+        grid = ((torch.arange(modes) + 0.5) / modes).to(torch.get_default_dtype()).repeat(len(self._reals), 1)
+        self.register_buffer("means", grid)
+        self.register_buffer("deviations", torch.full_like(grid, 0.5 / modes))
+        self.register_buffer("weights", torch.full_like(grid, 1.0 / modes))
+        self.space = self._widened(modes)
+
+    def _widened(self, modes: int) -> VectorSpace:
+        """The space with a choice of mode before each real."""
+        blocks, start = list[Block](), 0
+        for block in self._blocks:
+            sizes = [("choice", block.size)] if block.kind == "choice" else [("choice", modes), ("real", 1)]
+            for kind, size in sizes:
+                blocks.append(Block(block.column, kind, start, size))  # type: ignore[arg-type]
+                start += size
+        return VectorSpace(tuple(blocks))
+
+    def fit(self, counts: Counts) -> None:
+        """By expectation and maximisation, from a fixed grid: nothing is drawn."""
+        for _ in range(ROUNDS if self._reals else 0):
+            total = counts.total(self._moments).view(3, *self.means.shape)
+            sizes, shift = total[0], total[1] / total[0].clamp(min=1e-9)
+            variances = (total[2] / sizes.clamp(min=1e-9) - shift.square()).clamp(min=NARROWEST**2)
+            seen = sizes > 1e-6
+            shares = sizes / sizes.sum(1, keepdim=True).clamp(min=1e-9)
+            shares = torch.where(sizes.sum(1, keepdim=True) > 0, shares, self.weights)
+            self.weights.copy_(shares)
+            self.deviations.copy_(torch.where(seen, variances.sqrt(), self.deviations))
+            self.means.copy_(torch.where(seen, self.means + shift, self.means))
+
+    def _moments(self, batch: Batch) -> Tensor:
+        """(records, 3 x reals x modes): each mode's share of the record, and that times the distance from its mean and its square."""
+        share = self._shares(batch.x.double()) * self._counting(batch.x.double())[:, :, None]
+        distance = self._values(batch.x.double())[:, :, None] - self.means
+        return torch.stack([share, share * distance, share * distance.square()], dim=1).flatten(1)
+
+    def _values(self, x: Tensor) -> Tensor:
+        return x[:, [block.start for block in self._reals]]
+
+    def _counting(self, x: Tensor) -> Tensor:
+        """(records, reals): whether the real counts, nearly so in training."""
+        one = torch.ones(len(x), device=x.device, dtype=x.dtype)
+        columns = [x[:, self._switches[b.column]] if b.column in self._switches else one for b in self._reals]
+        return torch.stack(columns, dim=1) if columns else x[:, :0]
+
+    def _shares(self, x: Tensor) -> Tensor:
+        """(records, reals, modes): probability of each mode given the value."""
+        z = (self._values(x)[:, :, None] - self.means) / self.deviations
+        return (self.weights.clamp(min=1e-30).log() - self.deviations.log() - 0.5 * z.square()).softmax(2)
+
+    @torch.no_grad()
+    def widen(self, x: Tensor) -> Tensor:
+        """Records of the space with modes; a value's mode is drawn from torch's generator."""
+        totals = self._shares(x).cumsum(2)
+        chosen = (totals < torch.rand(len(x), len(self._reals), 1, device=x.device, dtype=x.dtype) * totals[..., -1:]).sum(2)
+        chosen = chosen.clamp(max=self.means.shape[1] - 1)
+        places = torch.arange(len(self._reals), device=x.device)
+        offsets = (self._values(x) - self.means[places, chosen]) / (2 * REACH * self.deviations[places, chosen]) + 0.5
+        parts = [F.one_hot(chosen, self.means.shape[1]).to(x.dtype), offsets.clamp(0, 1).to(x.dtype)[:, :, None]]
+        return self._joined(x, torch.cat(parts, dim=2))
+
+    def _joined(self, x: Tensor, numbers: Tensor) -> Tensor:
+        """The choices of `x` and the (records, reals, modes + 1) that stand for the reals; no mode where the real does not count."""
+        counting, rest = self._counting(x)[:, :, None], torch.zeros_like(numbers)
+        rest[..., -1] = NEUTRAL
+        numbers, parts, i = rest + counting * (numbers - rest), list[Tensor](), 0
+        for block in self._blocks:
+            parts.append(x[:, block.start : block.stop] if block.kind == "choice" else numbers[:, i])
+            i += block.kind == "real"
+        return torch.cat(parts, dim=1)
+
+    def split(self, wide: Tensor) -> tuple[Tensor, Tensor]:
+        """The choices in the space's own layout, its reals neutral, and (records, reals, modes + 1)."""
+        parts, numbers, start = list[Tensor](), list[Tensor](), 0
+        for block in self._blocks:
+            size = block.size if block.kind == "choice" else self.means.shape[1] + 1
+            part = wide[:, start : start + size]
+            parts.append(part if block.kind == "choice" else torch.full_like(part[:, :1], NEUTRAL))
+            numbers += [part] if block.kind == "real" else []
+            start += size
+        return torch.cat(parts, dim=1), torch.stack(numbers, dim=1) if numbers else wide.new_zeros(len(wide), 0, self.means.shape[1] + 1)
+
+    def silenced(self, wide: Tensor) -> Tensor:
+        """Made records, without modes of reals that do not count."""
+        return self._joined(*self.split(wide))
+
+    def narrowed(self, wide: Tensor) -> Tensor:
+        """Records of the space from made ones."""
+        x, numbers = self.split(wide)
+        places, chosen = torch.arange(len(self._reals), device=x.device), numbers[..., :-1].argmax(2)
+        values = self.means[places, chosen] + 2 * REACH * self.deviations[places, chosen] * (numbers[..., -1] - 0.5)
+        x[:, [block.start for block in self._reals]] = torch.where(self._counting(x) > 0.5, values.clamp(0, 1).to(x.dtype), NEUTRAL)
+        return x
+
+
+class ModeOutput(Output):
+    def __init__(self, modes: Modes) -> None:
+        super().__init__(modes.space)
+        self.modes = modes
+
+    def soft(self, raw: Tensor) -> Tensor:
+        return self.modes.silenced(super().soft(raw))
+
+    def hard(self, raw: Tensor, rng: torch.Generator | None) -> Tensor:
+        return self.modes.narrowed(super().hard(raw, rng))
+
+
+class Shares(nn.Module):
+    """Of the categories of all choices, end to end, (categories,): true ones, and those the maker is asked for in training."""
+
+    true: Tensor
+    asked: Tensor
+
+    def __init__(self, space: VectorSpace) -> None:
+        super().__init__()
+        blocks = [block for block in space.blocks if block.kind == "choice"]
+        self.sizes = [block.size for block in blocks]
+        self.places = [place for block in blocks for place in range(block.start, block.stop)]
+        even = torch.cat([torch.full((size,), 1.0 / size) for size in self.sizes] or [torch.zeros(0)]).to(torch.get_default_dtype())
+        self.register_buffer("true", even)
+        self.register_buffer("asked", even.clone())
+
+    def count(self, counts: Counts) -> None:
+        totals = counts.total(lambda batch: batch.x[:, self.places].double())
+        for number, true, asked in zip(totals.split(self.sizes), self.true.split(self.sizes), self.asked.split(self.sizes), strict=True):
+            share = number / number.sum().clamp(min=1e-9)
+            wish = (1 + number.clamp(min=0)).log()
+            wish = torch.minimum(wish / wish.sum().clamp(min=1e-9), HEAVIEST * share)
+            true.copy_(share)
+            asked.copy_(wish / wish.sum().clamp(min=1e-9))
+
+
+class Asked(Noise):
+    """Noise whose `classes` are the categories of all choices: a condition is one of them, (n, 1), or nothing where there are none."""
+
+    def __init__(self, latent: int, shares: Shares) -> None:
+        super().__init__(latent, [len(shares.places)] if shares.places else [])
+        self.categories = shares
+
+    def labels(self, n: int, like: Tensor) -> Tensor:
+        if not self.classes:
+            return self.one_hot(None, n, like)
+        return self.one_hot(torch.multinomial(self.categories.asked, n, replacement=True)[:, None], n, like)
+
+    def of(self, x: Tensor) -> Tensor:
+        """(records, 1): one of the record's own categories, of a choice drawn evenly from torch's generator."""
+        if not self.classes:
+            return torch.zeros(len(x), 0, dtype=torch.int64, device=x.device)
+        sizes = self.categories.sizes
+        owned = torch.stack([part.argmax(1) for part in x[:, self.categories.places].split(sizes, dim=1)], dim=1)
+        starts = torch.tensor([0, *sizes[:-1]], device=x.device).cumsum(0)
+        column = (torch.rand(len(x), 1, device=x.device, dtype=x.dtype) * len(sizes)).long().clamp(max=len(sizes) - 1)
+        return (owned + starts).gather(1, column)
+
+    def weights(self, asked: Tensor) -> Tensor:
+        """(records,): how much more often the maker is asked for the category than records have it; 0 where none has it."""
+        if not self.classes:
+            return torch.ones(len(asked), device=asked.device)
+        return (self.categories.asked / self.categories.true.clamp(min=1e-12))[asked[:, 0]]
+
+    def by_true_shares(self, codes: Tensor) -> Tensor:
+        """(n, classes) one-hot of the conditions that two standard normals each, (n, 2), stand for: a choice, and a category of it."""
+        if not self.classes:
+            return self.one_hot(None, len(codes), codes)
+        sizes = self.categories.sizes
+        even = 0.5 * (1 + torch.erf(codes / math.sqrt(2)))
+        column = (even[:, 0] * len(sizes)).long().clamp(0, len(sizes) - 1)
+        drawn = torch.stack([_inverse(part, even[:, 1]) for part in self.categories.true.split(sizes)], dim=1)
+        starts = torch.tensor([0, *sizes[:-1]], device=codes.device).cumsum(0)
+        return self.one_hot((drawn + starts).gather(1, column[:, None]), len(codes), codes)
+
+
+def _inverse(shares: Tensor, even: Tensor) -> Tensor:
+    """(n,): the category at which the running sum of shares passes a number in [0, 1]; never one without a share."""
+    totals = shares.cumsum(0)
+    last = int(shares.nonzero().max()) if bool((shares > 0).any()) else 0
+    return torch.searchsorted(totals, even.to(totals.dtype) * totals[-1], right=True).clamp(max=last)
+
+
+class TabularCritic(WassersteinCritic):
+    _noise: Asked
+    _output: ModeOutput
+
+    def losses(self, batch: Batch) -> Tensor:
+        told = self.told(batch)
+        return self._noise.weights(told.given).to(batch.x.dtype) * super().losses(told)
+
+    def told(self, batch: Batch) -> Batch:
+        """Records with modes, each with a category it stands for."""
+        return Batch(self._output.modes.widen(batch.x), self._noise.of(batch.x))
+
+
+class TabularMaker(Maker):
+    """Makes records that the critic scores high and that have the category asked for."""
+
+    _noise: Asked
+    _output: ModeOutput
+
+    def free_loss(self, n: int) -> Tensor | None:
+        like = next(self.network.parameters())
+        labels = self._noise.labels(n, like)
+        raw = self.network(self._noise.codes(n, like), labels)
+        return -self._critic(self._output.soft(raw), labels).mean() + self.disobedience(raw, labels).mean()
+
+    def disobedience(self, raw: Tensor, labels: Tensor) -> Tensor:
+        """(n,): cross-entropy of the category asked for, in nats."""
+        if not self._noise.classes:
+            return raw.new_zeros(len(raw))
+        choices = self._output.modes.split(raw)[0][:, self._noise.categories.places]
+        logs = torch.cat([part.log_softmax(1) for part in choices.split(self._noise.categories.sizes, dim=1)], dim=1)
+        return -(labels * logs).sum(1)
+
+
+class TabularGan(Wasserstein):
+    spaces = ("vector",)
+    Options = TabularGanOptions
+    plain = Recipe(epochs=20, sample_rate=0.05, batch_size=256, learning_rate=0.002, betas=(0.0, 0.9), average=0.998, schedule="linear")
+    private = None
+
+    def __init__(self, space: VectorSpace, options: TabularGanOptions) -> None:
+        super().__init__(space, options)
+        self.modes, self.shares = Modes(space, options.modes), Shares(space)
+        wide, classes = self.modes.space, len(self.shares.places)
+        maker = MlpMaker(wide, options.latent, options.hidden, options.activation, classes)
+        critic = MlpCritic(wide, options.hidden, "leaky_relu", classes)
+        self._asked, self._shown = Asked(noise_of(wide, options.latent), self.shares), ModeOutput(self.modes)
+        self.pair(wide, options.latent, (maker, critic), turns=options.turns)
+        self._noise, self._output = self._asked, self._shown
+        self.critic.penalty = options.penalty
+
+    def critic_of(self, network: nn.Module, maker: nn.Module, turns: int, pace: float) -> TabularCritic:
+        return TabularCritic(network, maker, self._shown, self._asked, turns, pace)
+
+    def maker_of(self, network: nn.Module, critic: nn.Module) -> TabularMaker:
+        return TabularMaker(network, critic, self._shown, self._asked)
+
+    @torch.no_grad()
+    def initialise(self, counts: Counts) -> None:
+        self.modes.fit(counts)
+        if self.shares.places:
+            self.shares.count(counts)
+
+    def draw_latent(self, n: int, rng: torch.Generator) -> Tensor:
+        """Noise, and two numbers more that say which category is asked for."""
+        like = next(self.maker.parameters())
+        return torch.randn(n, self._latent + 2, generator=rng, device=like.device, dtype=like.dtype)
+
+    def _raw(self, codes: Tensor, given: Tensor | None) -> Tensor:
+        raw: Tensor = self.maker.network(codes[:, :-2], self._asked.by_true_shares(codes[:, -2:]))
+        return raw
+
+    @torch.no_grad()
+    def diagnose(self, batch: Batch) -> dict[str, float]:
+        """`win_rate`: how often the critic scores a record above one made for the same category."""
+        assert isinstance(self.critic, TabularCritic)
+        told = self.critic.told(batch)
+        labels = self._asked.one_hot(told.given, len(told), told.x)
+        made, _ = self.critic.made(len(told), told.x, labels)
+        real, fake = self.critic.scores(told), self.critic.network(made, labels)
+        return {"win_rate": float((real > fake).double().mean() + 0.5 * (real == fake).double().mean())}
