@@ -272,6 +272,8 @@ class TabularGan(Wasserstein):
     Options = TabularGanOptions
     plain = Recipe(epochs=20, sample_rate=0.05, batch_size=256, learning_rate=0.002, betas=(0.0, 0.9), average=0.998, schedule="linear")
     private = None
+    critic: TabularCritic
+    maker: TabularMaker
 
     def __init__(self, space: VectorSpace, options: TabularGanOptions) -> None:
         super().__init__(space, options)
@@ -308,7 +310,6 @@ class TabularGan(Wasserstein):
     @torch.no_grad()
     def diagnose(self, batch: Batch) -> dict[str, float]:
         """`win_rate`: how often the critic scores a record above one made for the same category."""
-        assert isinstance(self.critic, TabularCritic)
         told = self.critic.told(batch)
         labels = self._asked.one_hot(told.given, len(told), told.x)
         made, _ = self.critic.made(len(told), told.x, labels)
