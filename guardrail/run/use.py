@@ -57,8 +57,14 @@ def impute(model: Model, frame: pd.DataFrame, *, mask: str | None, seed: int) ->
             raise SpecError("--mask: a table's missing cells are what is filled in; leave the option out")
         return _filled_table(model, frame, seed)
     encoded = model.encoded(frame)
+    if isinstance(model.space, SeriesSpace):
+        encoded, known = _gaps(
+            model.space, encoded, mask, ends=model.codec.schema.series is not None and model.codec.schema.series.variable
+        )
+    else:
+        known = _known(model.space, encoded, mask)
     given = model.codec.encode_conditions(frame) if model.generator.conditional and _has_classes(model, frame) else None
-    filled = model.complete(encoded, _known(model.space, encoded, mask), seed=seed, given=given)
+    filled = model.complete(encoded, known, seed=seed, given=given)
     beside = [name for name in frame.columns if name not in filled]
     return pd.concat([filled, frame[beside].reset_index(drop=True)], axis=1)
 
@@ -79,12 +85,22 @@ def _known(space: Space, encoded: np.ndarray, mask: str | None) -> np.ndarray:
         return known
     if isinstance(space, TokenSpace):
         return _known_tokens(space, known, mask)
-    if mask is not None or not isinstance(space, SeriesSpace):
+    raise SpecError(f"records of this kind ({space.kind}) have no part that --mask could name")
+
+
+def _gaps(space: SeriesSpace, encoded: np.ndarray, mask: str | None, *, ends: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The series with their gaps marked as observed, and all but those values known; what lies behind a series' end stays."""
+    if mask is not None:
         raise SpecError("--mask: the missing values of a series are what is filled in; leave the option out")
     if not space.marked:
         raise SpecError("the schema of these series says that no value is missing, so there is nothing to fill in")
-    observed = encoded[..., len(space.channels) :] > 0
-    return np.concatenate([observed, observed], axis=-1)
+    n = len(space.channels)
+    seen = encoded[..., n:] > 0
+    steps = np.arange(1, seen.shape[1] + 1)
+    last = (steps * seen.any(axis=2)).max(axis=1) if ends else np.full(len(seen), seen.shape[1])
+    gaps = ~seen & (steps[None, :] <= last[:, None])[:, :, None]
+    marks = np.where(gaps, 1.0, encoded[..., n:]).astype(encoded.dtype)
+    return np.concatenate([encoded[..., :n], marks], axis=-1), np.concatenate([~gaps, np.ones_like(gaps)], axis=-1)
 
 
 def _known_tokens(space: TokenSpace, known: np.ndarray, mask: str | None) -> np.ndarray:
