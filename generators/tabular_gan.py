@@ -256,7 +256,8 @@ class TabularMaker(Maker):
         like = next(self.network.parameters())
         labels = self._noise.labels(n, like)
         raw = self.network(self._noise.codes(n, like), labels)
-        return -self._critic(self._output.soft(raw), labels).mean() + self.disobedience(raw, labels).mean()
+        scores: Tensor = self._critic(self._output.soft(raw), labels)
+        return self.disobedience(raw, labels).mean() - scores.mean()
 
     def disobedience(self, raw: Tensor, labels: Tensor) -> Tensor:
         """(n,): cross-entropy of the category asked for, in nats."""
