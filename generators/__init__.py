@@ -9,7 +9,7 @@ TABLE: dict[str, Entry] = {
     "made": Entry(
         ".made:Made",
         "masked autoregressive network over discretised columns",
-        abilities=("sample", "log_likelihood", "private"),
+        abilities=("sample", "impute", "log_likelihood", "private"),
         paper="https://arxiv.org/abs/1502.03509",
         extra="train",
     ),

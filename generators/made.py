@@ -21,6 +21,9 @@ from guardrail.vocabulary.spaces import TokenSpace
 
 from .blocks import draw, one_hot, token_losses
 
+CANDIDATES = 16
+"""Rows per record among which filling in chooses, by how well they lead to the known cells further right."""
+
 
 class MadeOptions(Frozen):
     hidden: tuple[int, ...] = Field(default=(128,), description="widths of the hidden layers")
@@ -73,12 +76,29 @@ class Made(Generator, Player):
 
     @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator, given: Tensor | None = None) -> Tensor:
-        device = self.output.weight.device
-        inputs = torch.zeros(n, sum(self.sizes), device=device)
-        columns, start = [], 0
-        for size in self.sizes:
-            tokens = draw(self.logits(inputs)[:, start : start + size], rng)
+        nothing = torch.zeros(n, len(self.sizes), dtype=torch.int64, device=self.output.weight.device)
+        return self._drawn(nothing, torch.zeros_like(nothing, dtype=torch.bool), rng)[0]
+
+    @torch.no_grad()
+    def complete(self, batch: Batch, known: Tensor, rng: torch.Generator) -> Tensor:
+        """Unknown cells given all known ones: of CANDIDATES rows drawn left to right one is chosen in proportion to the
+        probability it gives to the known cells (importance resampling, Rubin 1987), which is exact in the limit of many."""
+        many = torch.arange(len(batch), device=known.device).repeat_interleave(CANDIDATES)
+        drawn, weights = self._drawn(batch.x[many], known[many], rng)
+        shares = weights.view(len(batch), CANDIDATES).softmax(1).nan_to_num(1.0)
+        chosen = draw((shares + 1e-30).log(), rng)
+        return drawn.view(len(batch), CANDIDATES, -1)[torch.arange(len(batch), device=known.device), chosen]
+
+    def _drawn(self, x: Tensor, known: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(n, columns) with the unknown drawn from left to right, and (n,) the log-probability of what was known."""
+        inputs = torch.zeros(len(x), sum(self.sizes), device=x.device)
+        weights, columns, start = torch.zeros(len(x), device=x.device), [], 0
+        for column, size in enumerate(self.sizes):
+            logits = self.logits(inputs)[:, start : start + size]
+            tokens = torch.where(known[:, column], x[:, column], draw(logits, rng))
+            of_token = logits.log_softmax(1).gather(1, tokens[:, None])[:, 0]
+            weights = weights + torch.where(known[:, column], of_token, 0.0)
             inputs.scatter_(1, start + tokens[:, None], 1.0)
             columns.append(tokens)
             start += size
-        return torch.stack(columns, dim=1)  # (n, columns)
+        return torch.stack(columns, dim=1), weights
