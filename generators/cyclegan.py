@@ -51,14 +51,15 @@ class Translator(nn.Module):
         super().__init__()
         self.start = nn.Conv2d(channels, width, 4, 2, 1)
         self.blocks = nn.Sequential(*(Residual(width) for _ in range(blocks)))
-        self.end = nn.ConvTranspose2d(width, channels, 4, 2, 1)
+        self.end = nn.Conv2d(width, channels, 5, padding=2)
         nn.init.normal_(self.end.weight, std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         height, wide = x.shape[-2:]
         inner = self.blocks(self.start(F.pad(x, (0, wide % 2, 0, height % 2))))
-        change = self.end(inner.relu())
-        return x + change[..., :height, :wide]
+        change = self.end(F.interpolate(inner.relu(), scale_factor=2))  # a transposed convolution leaves a checked pattern
+        result: Tensor = x + change[..., :height, :wide]
+        return result
 
 
 def critic(channels: int, width: int) -> nn.Sequential:
@@ -121,7 +122,7 @@ class Judge(Player):
 class Cyclegan(Generator):
     spaces = ("image",)
     Options = CycleganOptions
-    plain = Recipe(epochs=25, sample_rate=0.02, batch_size=16, learning_rate=0.001, betas=(0.5, 0.999), average=0.99, schedule="linear")
+    plain = Recipe(epochs=12, sample_rate=0.02, batch_size=16, learning_rate=0.002, betas=(0.5, 0.999), average=0.99, schedule="linear")
     private = None
 
     def __init__(self, space: ImageSpace, options: CycleganOptions) -> None:
@@ -166,5 +167,7 @@ class Cyclegan(Generator):
     def _there(self, x: Tensor, style: Tensor) -> Tensor:
         result = torch.empty_like(x)
         for i in range(2):
-            result[style == i] = self.into[1 - i].network(x[style == i])
+            painter = self.into[1 - i]
+            assert isinstance(painter, Into)  # a module list forgets of what
+            result[style == i] = painter.network(x[style == i])
         return result
