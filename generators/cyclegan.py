@@ -167,7 +167,5 @@ class Cyclegan(Generator):
     def _there(self, x: Tensor, style: Tensor) -> Tensor:
         result = torch.empty_like(x)
         for i in range(2):
-            painter = self.into[1 - i]
-            assert isinstance(painter, Into)  # a module list forgets of what
-            result[style == i] = painter.network(x[style == i])
+            result[style == i] = self.into[1 - i].get_submodule("network")(x[style == i])
         return result
