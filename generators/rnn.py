@@ -18,7 +18,7 @@ class RnnOptions(SequenceOptions):
 class Rnn(Recurrent):
     Options = RnnOptions
     cell = nn.RNN
-    plain = Recurrent.plain.model_copy(update={"learning_rate": 0.002})
+    plain = Recurrent.plain.model_copy(update={"learning_rate": 0.003, "batch_size": 8, "epochs": 10})
 
     def _layers(self, options: SequenceOptions, dropout: float) -> nn.RNNBase:
         kind = options.activation if isinstance(options, RnnOptions) else "tanh"

@@ -101,7 +101,7 @@ def _waves(at: Tensor, width: int) -> Tensor:
 class Transformer(SequenceModel):
     Options = TransformerOptions
     plain = Recipe(
-        epochs=6, sample_rate=0.05, batch_size=8, learning_rate=0.002, optimizer="adamw", betas=(0.9, 0.98), weight_decay=0.01,
+        epochs=6, sample_rate=0.05, batch_size=8, learning_rate=0.004, optimizer="adamw", betas=(0.9, 0.98), weight_decay=0.01,
         max_norm=1.0, average=0.99, warmup=0.05,
     )  # fmt: skip
 

@@ -26,6 +26,9 @@ _MOST_DECIMALS = 6
 _ROUNDABLE = 1e9
 """Beyond it a float64 has no six decimals to count."""
 
+_MOST_MASSES = 256
+_LEAST_SHARE = 0.0003
+"""Of the records that a value must have for a token of its own."""
 _LEAST_RECORDS = 10
 """A value shared by fewer records than this never gets a token of its own: the token would be that record."""
 
@@ -112,17 +115,19 @@ def _refined(entry: Column, column: pd.Series, name: str) -> Column:
     if isinstance(coder, LineCoder) and coder.line.cells == _grid_size(entry) - len(coder.line.points):
         return entry  # every value has its own token already
     values = column.dropna().to_numpy(dtype=float)
-    points = sorted({*entry.points, *_masses(values, entry.bins)})
+    points = sorted({*entry.points, *_masses(values)})
     rest = values[~np.isin(values, points)]
     edges = np.unique(np.quantile(rest, np.linspace(0, 1, entry.bins + 1)[1:-1])) if len(rest) else np.array([])
     inner = tuple(float(edge) for edge in edges if entry.low < edge < entry.high)
     return entry.model_copy(update={"points": tuple(points), "edges": inner, "source": "data"})
 
 
-def _masses(values: np.ndarray, bins: int) -> list[float]:
-    """Values that fill half a cell by themselves."""
+def _masses(values: np.ndarray) -> list[float]:
+    """Values that come back: amounts that a rule or a form fixes, and that evenly drawn numbers would miss."""
     distinct, counts = np.unique(values, return_counts=True)
-    return [float(value) for value in distinct[counts >= max(_LEAST_RECORDS, len(values) / (2 * bins))]]
+    often = np.argsort(-counts, kind="stable")[:_MOST_MASSES]
+    kept = often[counts[often] >= max(_LEAST_RECORDS, _LEAST_SHARE * len(values))]
+    return sorted(float(value) for value in distinct[kept])
 
 
 def _grid_size(entry: Numeric) -> float:
