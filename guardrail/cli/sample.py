@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from . import columns
+from .use import Place
 
 
 @click.command()
 @click.argument("run")
 @click.option("-n", "--rows", type=click.IntRange(min=1), help="Records to draw; as many as were trained on if left out.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="File or folder to write; the run's own samples if left out.")
+@click.option("-o", "--out", type=Place(path_type=Path), help="File or folder to write; the run's own samples if left out.")
 @click.option("--where", multiple=True, metavar="COL=V", help="Only records with this value: label=3, age=30..40, text='Call me'.")
 @click.option("--balance", metavar="C,C", help="Every combination of these columns' categories equally often.")
 @click.option("--seed", type=click.IntRange(min=0), help="Another seed gives other records; the spec's if left out.")
@@ -33,6 +34,8 @@ def sample(
     from ..training.model import load
     from ..vocabulary.errors import SpecError
 
+    if balance is not None and not columns(balance):
+        raise SpecError("--balance: names no column; for instance --balance sex,income")
     if where and balance:
         raise SpecError("--where and --balance: ask for one of them")
     if (where or balance) and out is None:

@@ -7,12 +7,14 @@ private data. Not covered: what a person learns by conditioning on records of th
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ..data.cells import nfc
 from ..data.kinds import dtype_of, read_cells
 from ..data.modality import modality
 from ..training.model import Model
@@ -133,10 +135,25 @@ def _beginning(model: Model, text: str) -> np.ndarray:
     if schema.modality == "text":
         frame = pd.DataFrame({"text": [text]})
     else:
+        if not text or "\0" in text:
+            raise SpecError(f"--where {schema.content.column if schema.content else ''}: name the file that holds the beginning")
         frame = kind.read(Path(text).expanduser())
         frame = frame[[column for column in frame.columns if column == schema.content.column]].head(1) if schema.content else frame
     cast_frame, _ = kind.cast(frame, bare, on_error="fail", where=text)
-    return model.codec.encode(kind.pieces(cast_frame, bare, first_only=True), "tokens")
+    piece = kind.pieces(cast_frame, bare, first_only=False)
+    if len(piece) > 1:
+        raise SpecError(f"the beginning is longer than a whole record of this model, which has {model.codec.tokens.length} tokens")
+    tokens = model.codec.encode(piece, "tokens")
+    if schema.modality == "text":
+        _refuse_unknown(model, piece["text"].iloc[0], tokens)
+    return tokens
+
+
+def _refuse_unknown(model: Model, text: str, tokens: np.ndarray) -> None:
+    """A character without a token would come back as another one."""
+    back = model.codec.decode(tokens, "tokens", np.random.default_rng(0))["text"].iloc[0]
+    if lost := sorted({letter for letter, read in zip(nfc(text), back, strict=False) if letter != read}):
+        raise SpecError(f"--where text: the model knows no {', '.join(map(repr, lost))}: its alphabet, in the run's schema, lacks it")
 
 
 def _drawn_until(model: Model, n: int, where: Mapping[str, str], seed: int) -> pd.DataFrame:
@@ -165,8 +182,16 @@ def _meets(model: Model, column: pd.Series, name: str, value: str) -> np.ndarray
     entry = model.codec.schema.columns[name]
     if isinstance(entry, Numeric) and SEPARATOR in value:
         low, _, high = value.partition(SEPARATOR)
-        try:
-            return np.asarray(column.between(float(low), float(high)).fillna(False), dtype=bool)
-        except ValueError:
-            raise SpecError(f"--where {name}={value}: a range is two numbers, {name}=LOW{SEPARATOR}HIGH") from None
+        least, most = _number(low), _number(high)
+        if least is None or most is None or least > most:
+            raise SpecError(f"--where {name}={value}: a range is two numbers, the lower first: {name}=LOW{SEPARATOR}HIGH")
+        return np.asarray(column.between(least, most).fillna(False), dtype=bool)
     return np.asarray((column == _cell(model, name, value).iloc[0]).fillna(False), dtype=bool)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return None if math.isnan(number) else number
