@@ -54,7 +54,8 @@ def sample_where(model: Model, n: int, where: Mapping[str, str], *, seed: int) -
     content, classes = model.codec.schema.content.column, [coder.name for coder in model.codec.conditions]
     for name in where:
         if name not in (content, *classes):
-            raise _not_known(model, name, (content, *classes))
+            askable = [*([content] if model.can("prompt") else []), *(classes if model.generator.conditional else [])]
+            raise _not_known(model, name, askable)
     given = _classes(model, n, where, seed) if any(name in classes for name in where) else None
     if content in where:
         return _continued(model, n, where[content], given, seed)
@@ -87,7 +88,8 @@ def _categories(model: Model, name: str) -> tuple[str, ...]:
 
 
 def _not_known(model: Model, name: str, known: Sequence[str]) -> SpecError:
-    return SpecError(f"--where {name!r}: a {model.family.name} of {model.codec.schema.modality} can be asked for {', '.join(known)}")
+    askable = f"can be asked for {', '.join(known)}" if known else "can be asked for nothing, only sampled from"
+    return SpecError(f"--where {name!r}: this {model.family.name} {askable}")
 
 
 def _classes(model: Model, n: int, where: Mapping[str, str], seed: int) -> np.ndarray:

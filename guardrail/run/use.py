@@ -44,7 +44,7 @@ def require(model: Model, command: str) -> None:
         if here
         else f"no {kind} family can; other families that can: {', '.join(sorted(able))}"
     )
-    raise Unsupported(f"a {model.family.name} cannot {what}; {others}")
+    raise Unsupported(f"{model.family.name} cannot {what}; {others}")
 
 
 def read_records(model: Model, path: Path) -> pd.DataFrame:
