@@ -27,7 +27,7 @@ _ROUNDABLE = 1e9
 """Beyond it a float64 has no six decimals to count."""
 
 _MOST_MASSES = 256
-_LEAST_SHARE = 0.0003
+_LEAST_SHARE = 0.0005
 """Of the records that a value must have for a token of its own."""
 _LEAST_RECORDS = 10
 """A value shared by fewer records than this never gets a token of its own: the token would be that record."""
