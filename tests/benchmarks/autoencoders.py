@@ -55,7 +55,9 @@ def run(data: str) -> None:
     with torch.no_grad():
         bound = float(torch.cat([model.generator.bound(part, DRAWS) for part in held.split(500)]).mean())  # type: ignore[operator]
         reconstruction, divergence = (float(part.mean()) for part in model.generator.parts(held))  # type: ignore[operator]
-    print(f"{data}: reconstruction {-reconstruction:.2f}, divergence {divergence:.2f}, bound of one draw {-reconstruction - divergence:.2f}")
+    print(
+        f"{data}: reconstruction {-reconstruction:.2f}, divergence {divergence:.2f}, bound of one draw {-reconstruction - divergence:.2f}"
+    )
     learn = encode(model.codec, material.train, model.generator).x.numpy()
     show(
         "vae",
