@@ -179,7 +179,7 @@ class Generator(nn.Module):
 
     def log_likelihood(self, batch: Batch) -> Tensor:
         """(records,): log-probability in nats; a density where the space is continuous; a lower bound where the family says so."""
-        raise self._cannot("log_likelihood", "give no likelihood")
+        raise self._cannot("log_likelihood", "have a likelihood")
 
     def anomaly_score(self, batch: Batch) -> Tensor:
         """(records,): higher is stranger. Minus the log-likelihood, unless the family has better."""
