@@ -25,7 +25,7 @@ class Marginals(Generator):
 
     def __init__(self, space: TokenSpace, options: MarginalsOptions) -> None:
         super().__init__(space, options)
-        self.sizes = space.sizes
+        self.sizes, self.end = space.sizes, space.end
         self.log_shares = nn.Parameter(torch.zeros(sum(space.sizes)), requires_grad=False)
 
     def initialise(self, counts: Counts) -> None:
@@ -37,5 +37,10 @@ class Marginals(Generator):
         return torch.stack(columns, dim=1)  # (n, columns)
 
     def log_likelihood(self, batch: Batch) -> Tensor:
+        """Of what is drawn up to the first end: what would have come after it is no part of a record."""
         parts = self.log_shares.split(list(self.sizes))
-        return torch.stack([part[batch.x[:, i]] for i, part in enumerate(parts)]).sum(0)
+        logs = torch.stack([part[batch.x[:, i]] for i, part in enumerate(parts)], dim=1)  # (records, positions)
+        if self.end is None:
+            return logs.sum(1)
+        ends = (batch.x == self.end).long()
+        return torch.where(ends.cumsum(1) - ends == 0, logs, 0.0).sum(1)
