@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from ..vocabulary.content import Content, MusicContent, SeriesContent
 from ..vocabulary.documents import parse_yaml, read_json, read_text
 from ..vocabulary.errors import PrivacyRefused, SchemaError
@@ -119,13 +117,6 @@ def _to_declare(names: list[str], schema: Schema) -> str:
         return intro + beside
     content = f"and put this line, with every ? filled in, into the schema file:\n{schema.modality}: {_blank_content(schema.content)}"
     return intro + content + ("\n" + beside if beside else "")
-
-
-def refuse_missing_schema(frame: pd.DataFrame, *, unit: str = "row") -> None:
-    """A private training without a schema: names and kinds to start from, no value of any record."""
-    from .draft import draft_schema
-
-    require_public(draft_schema(frame, unit=unit))
 
 
 def _blank(column: Column) -> str:

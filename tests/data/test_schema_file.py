@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from guardrail.data.builtin import load
 from guardrail.data.draft import draft_schema
-from guardrail.data.schema_file import dump_schema, load_schema, parse_schema, refuse_missing_schema, require_public
+from guardrail.data.schema_file import dump_schema, load_schema, parse_schema, require_public
 from guardrail.vocabulary.documents import parse_yaml
 from guardrail.vocabulary.errors import PrivacyRefused, SchemaError
 from guardrail.vocabulary.schema import Schema
@@ -206,7 +206,7 @@ def test_without_a_schema_names_and_kinds_are_printed_and_no_value_of_any_record
         }
     )
     with pytest.raises(PrivacyRefused) as caught:
-        refuse_missing_schema(frame)
+        require_public(draft_schema(frame))
     message = str(caught.value)
     for value in ("2031", "Secretville", "Hiddentown", "98765", "4321", "424242", "decimals"):
         assert value not in message
@@ -217,7 +217,7 @@ def test_without_a_schema_names_and_kinds_are_printed_and_no_value_of_any_record
 def test_the_printed_lines_filled_in_are_a_schema(tmp_path: Path) -> None:
     frame = pd.DataFrame({"age": [3, 4], "city": ["a", "b"], "day": ["2024-01-01"] * 2, "ok": ["true", "false"]})
     with pytest.raises(PrivacyRefused) as caught:
-        refuse_missing_schema(frame)
+        require_public(draft_schema(frame))
     lines = [line for line in str(caught.value).splitlines() if line.startswith("  ")]
     for question, answer in (
         ("low: ?, high: ?", "low: 1, high: 9"),
