@@ -112,8 +112,9 @@ class Checkpoints:
 
 
 def remove(folder: Path) -> None:
-    """After the run folder was written; a folder that holds anything else stays."""
+    """After the run folder was written; a folder that holds anything that is not ours stays."""
     (folder / FILE).unlink(missing_ok=True)
+    documents.remove_half_written(folder / FILE)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 

@@ -7,6 +7,7 @@ that exhaust the stack.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -142,7 +143,7 @@ def sha256_of_file(path: Path) -> str:
 def write_atomic(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
     """The whole content or the old file, never half: a temporary sibling is renamed into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_half_written(path))
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content.encode() if isinstance(content, str) else content)
@@ -153,6 +154,17 @@ def write_atomic(path: Path, content: bytes | str, *, mode: int = 0o644) -> None
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def remove_half_written(path: Path) -> None:
+    """What `write_atomic` had not renamed into place when its process was killed."""
+    for left in path.parent.glob(glob.escape(_half_written(path)) + "*"):
+        left.unlink(missing_ok=True)
+
+
+def _half_written(path: Path) -> str:
+    """How the names of its temporary siblings begin."""
+    return f".{path.name[:40]}."
 
 
 def write_yaml(path: Path, value: Any) -> None:

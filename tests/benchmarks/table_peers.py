@@ -1,6 +1,7 @@
 """Adult complete cases, 80/20: our families of tables without privacy beside ctgan's CTGAN and TVAE, by the same audits.
 
     python tests/benchmarks/table_peers.py --peer-python PATH [--ctgan-epochs 300] [--tvae-epochs 300] [--families made,vae]
+        [--threads 1]
 
 PATH is an interpreter with ctgan (https://github.com/sdv-dev/CTGAN); records are exchanged as CSV. Prints one line a family;
 a peer trained for fewer than its 300 epochs also gets its time extrapolated to 300, labelled so.
@@ -16,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from guardrail.data.builtin import load
 from guardrail.data.cast import cast
@@ -33,7 +35,7 @@ PEER = """
 import json, sys, time
 import pandas, torch, ctgan
 name, epochs, seed, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-torch.set_num_threads(1)
+torch.set_num_threads(int(sys.argv[5]))
 said = json.load(open(folder + "/discrete.json"))
 table = pandas.read_csv(folder + "/train.csv", dtype={column: str for column in said}, keep_default_na=False)
 torch.manual_seed(seed)
@@ -58,12 +60,12 @@ def ours(name: str, material: Material, home: Home, seed: int) -> tuple[pd.DataF
     return model.sample(len(material.train), seed=seed), model.receipt.seconds
 
 
-def peer(python: str, name: str, epochs: int, material: Material, seed: int) -> tuple[pd.DataFrame, float]:
+def peer(python: str, name: str, epochs: int, material: Material, seed: int, threads: int) -> tuple[pd.DataFrame, float]:
     with tempfile.TemporaryDirectory() as folder:
         discrete = [column for column, entry in material.schema.columns.items() if isinstance(entry, Categorical)]
         (Path(folder) / "discrete.json").write_text(json.dumps(discrete))
         material.train.to_csv(Path(folder) / "train.csv", index=False)
-        command = [python, "-c", PEER, name, str(epochs), str(seed), folder]
+        command = [python, "-c", PEER, name, str(epochs), str(seed), folder, str(threads)]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         made = pd.read_csv(Path(folder) / "made.csv", dtype=dict.fromkeys(discrete, str), keep_default_na=False)
     return cast(made, material.schema, on_error="clip"), float(said.split()[-1])
@@ -81,7 +83,9 @@ def main() -> None:
     parser.add_argument("--tvae-epochs", type=int, default=DEFAULT_EPOCHS)
     parser.add_argument("--families", default="made,vae,tabular_gan")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="of ours and of the peers")
     given = parser.parse_args()
+    torch.set_num_threads(given.threads)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GUARDRAIL_HOME"] = folder
         home = Home.find()
@@ -92,7 +96,7 @@ def main() -> None:
             show(name, seconds, audited(material, made, given.seed))
         for name, epochs in (("TVAE", given.tvae_epochs), ("CTGAN", given.ctgan_epochs)):
             if given.peer_python and epochs:
-                made, seconds = peer(given.peer_python, name, epochs, material, given.seed)
+                made, seconds = peer(given.peer_python, name, epochs, material, given.seed, given.threads)
                 show(f"{name} epochs={epochs}", seconds, audited(material, made, given.seed), epochs)
 
 

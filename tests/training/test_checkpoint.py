@@ -120,6 +120,15 @@ def test_it_is_written_as_often_as_asked(studio, tmp_path):
     assert not (tmp_path / FILE).exists()
 
 
+def test_removing_takes_what_a_kill_left_half_written(tmp_path):
+    """SIGKILL between the writing of the temporary sibling and its renaming."""
+    (tmp_path / "kept").mkdir()
+    for name in (FILE, f".{FILE}.x1y2z3"):
+        (tmp_path / "kept" / name).touch()
+    remove(tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
 def test_removing_leaves_what_is_not_ours(tmp_path):
     for name in ("empty", "shared"):
         (tmp_path / name).mkdir()
