@@ -2,23 +2,24 @@
 
 What a layer's weights owe to a record follows from what the layer read and from the gradient at what it gave (`layer_rules`).
 So one pass that stops at the layers' outputs is enough: the norms first, then the clipped sum, each by a few matrix products.
-No gradient of a weight is computed twice, none is stored per record.
+No gradient of a weight is computed twice, none is stored per record. A layer may be used several times by a loss.
 
-Only for players whose every trainable parameter belongs to one layer with a rule that runs once per loss, records first;
-`supports` and `Notes` check that, and everything else takes Opacus' two passes.
+Only for players whose every trainable parameter belongs to one layer with a rule that gets its records first; `supports` and
+`Notes` check that, and everything else is clipped in another way (`clipping`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .contract import Player
-from .layer_rules import Rule, rule_of
+from .layer_rules import Rule, Use, rule_of
+from .second_order import told
 
 
 def supports(player: Player) -> bool:
@@ -32,46 +33,71 @@ def _layers(player: Player) -> list[nn.Module]:
     return [module for module in player.modules() if rule_of(module) is not None and list(module.parameters(recurse=False))]
 
 
+class _Noted(NamedTuple):
+    """One use of a layer before its gradient is known."""
+
+    layer: nn.Module
+    kept: Tensor
+    """What its weights were applied to."""
+    out: Tensor
+    """What came out; the gradient is taken there."""
+    transposed: bool
+
+
 class Notes:
-    """What every layer of a player read and gave in one forward pass."""
+    """What every layer of a player read and gave while its losses were computed."""
 
     def __init__(self, player: Player) -> None:
         self._rules: dict[nn.Module, Rule] = {layer: rule for layer in _layers(player) if (rule := rule_of(layer)) is not None}
-        self._inputs: dict[nn.Module, Tensor] = {}
-        self._outputs: dict[nn.Module, Tensor] = {}
-        self._gradients: tuple[Tensor, ...] = ()
-        self.complete = True
-        """False once a layer ran twice, or on something that does not have the records first. One that did not run owes nothing."""
+        self._second_order = player.second_order
+        self._noted: list[_Noted] = []
+        self._uses: dict[nn.Module, list[Use]] = {}
+        self.complete = not self._second_order or all(rule.linear for rule in self._rules.values())
+        """False once a layer ran on something that does not have the records first. One that did not run owes nothing."""
 
     @contextmanager
     def taken(self, records: int) -> Iterator[None]:
-        self._inputs, self._outputs = {}, {}
+        self._noted = []
 
-        def note(layer: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
-            self.complete &= layer not in self._outputs and arguments[0].shape[:1] == output.shape[:1] == (records,)
-            self._inputs[layer], self._outputs[layer] = arguments[0].detach(), output
+        def note(layer: nn.Module, kept: Tensor, out: Tensor, transposed: bool) -> None:
+            self.complete &= kept.shape[:1] == out.shape[:1] == (records,)
+            self._noted.append(_Noted(layer, kept, out, transposed))
 
-        handles = [layer.register_forward_hook(note) for layer in self._rules]
-        try:
+        def hook(layer: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
+            note(layer, arguments[0].detach(), output, False)
+
+        with ExitStack() as stack:
+            if self._second_order:
+                stack.enter_context(told(list(self._rules), note))
+            else:
+                for layer in self._rules:
+                    stack.callback(layer.register_forward_hook(hook).remove)
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
-    def measure(self, losses: Tensor, *, keep_graph: bool = False) -> Tensor:
+    @property
+    def any(self) -> bool:
+        return bool(self._noted)
+
+    def measure(self, losses: Tensor) -> Tensor:
         """(records,): the norm of each record's whole gradient, from one backward pass that stops at the layers' outputs."""
-        outputs = list(self._outputs.values())
+        outputs = [noted.out for noted in self._noted]
         # A layer that ran and was not used (no number among the columns) has no gradient to contribute.
-        self._gradients = torch.autograd.grad(losses.sum(), outputs, retain_graph=keep_graph, allow_unused=True, materialize_grads=True)
+        gradients = torch.autograd.grad(losses.sum(), outputs, allow_unused=True, materialize_grads=True)
+        self._uses = {}
+        for noted, gradient in zip(self._noted, gradients, strict=True):
+            use = Use(gradient, noted.kept, True) if noted.transposed else Use(noted.kept, gradient)
+            self._uses.setdefault(noted.layer, []).append(use)
         squares = torch.zeros(len(losses), device=losses.device, dtype=losses.dtype)
-        for layer, gradient in zip(self._outputs, self._gradients, strict=True):
-            squares += self._rules[layer].squares(layer, self._inputs[layer], gradient)
+        for layer, uses in self._uses.items():
+            squares += self._rules[layer].squares(layer, uses)
         return squares.sqrt()
 
     def weighted_sum(self, factors: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
         """Per parameter the sum over records of factor x gradient, after `measure`."""
         sums: dict[int, Tensor] = {}
-        for layer, gradient in zip(self._outputs, self._gradients, strict=True):
-            for name, total in self._rules[layer].weighted(layer, self._inputs[layer], gradient, factors).items():
-                sums[id(getattr(layer, name))] = total
+        for layer, uses in self._uses.items():
+            for use in uses:
+                for name, total in self._rules[layer].weighted(layer, use, factors).items():
+                    key = id(getattr(layer, name))
+                    sums[key] = sums[key] + total if key in sums else total
         return [sums.get(id(parameter), torch.zeros_like(parameter)) for parameter in parameters]

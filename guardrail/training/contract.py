@@ -83,6 +83,8 @@ class Player(nn.Module):
     """Optimizer steps, each on a batch of its own, to one step of the game: a critic may take several."""
     pace: float = 1.0
     """Factor on the recipe's learning rate."""
+    second_order: bool = False
+    """Whether its losses contain a gradient of its own network, a slope that is penalised."""
 
     @abstractmethod
     def losses(self, batch: Batch) -> Tensor:
@@ -106,15 +108,9 @@ class Rival:
         self._network = network
 
     def __call__(self, *arguments: Any) -> Any:
-        """With its parameters frozen, so that no gradient is computed for them."""
-        state = [(p, p.requires_grad) for p in self._network.parameters()]
-        for parameter, _ in state:
-            parameter.requires_grad_(False)
-        try:
-            return self._network(*arguments)
-        finally:
-            for parameter, needed in state:
-                parameter.requires_grad_(needed)
+        """With its weights as constants, so that no gradient is computed for them."""
+        constants = {name: parameter.detach() for name, parameter in self._network.named_parameters()}
+        return torch.func.functional_call(self._network, constants, arguments)
 
 
 class Counts(Protocol):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from guardrail.training.layer_rules import RULES, rule_of
+from guardrail.training.layer_rules import RULES, Use, rule_of
 from guardrail.training.layers import MaskedLinear
 
 N = 7
@@ -53,9 +53,9 @@ def agrees(layer: nn.Module, inputs: Tensor) -> None:
     truth = [torch.autograd.grad(loss, weights, retain_graph=True) for loss in losses]
     (gradient,) = torch.autograd.grad(losses.sum(), outputs)
     squares = torch.stack([torch.stack([part.square().sum() for part in one]).sum() for one in truth])
-    assert torch.allclose(rule.squares(layer, inputs, gradient), squares, rtol=1e-10, atol=1e-12)
+    assert torch.allclose(rule.squares(layer, [Use(inputs, gradient)]), squares, rtol=1e-10, atol=1e-12)
     factors = torch.rand(len(inputs))
-    found = rule.weighted(layer, inputs, gradient, factors)
+    found = rule.weighted(layer, Use(inputs, gradient), factors)
     assert set(found) == {name for name, _ in layer.named_parameters()}
     for i, (name, weight) in enumerate(layer.named_parameters()):
         expected = sum(factor * one[i] for factor, one in zip(factors, truth, strict=True))

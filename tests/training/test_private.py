@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from guardrail.training.accounting import epsilon_prv
 from guardrail.training.bookkeeping import supports
+from guardrail.training.clipping import OnePass, ways_for
 from guardrail.training.contract import Batch, Generator, Player, Recipe
 from guardrail.training.layers import MaskedLinear
 from guardrail.training.private import NoisyCounts, Private, _poisson
@@ -72,7 +73,8 @@ def loop_of_one(player: Player, batch: Tensor) -> list[Tensor]:
     """The slow truth: every record's own gradient, clipped by its own norm, summed."""
     sums = [torch.zeros_like(p) for p in player.parameters()]
     for record in batch:
-        gradients = torch.autograd.grad(player.losses(Batch.of(record[None])).sum(), list(player.parameters()))
+        loss = player.losses(Batch.of(record[None])).sum()
+        gradients = torch.autograd.grad(loss, list(player.parameters()), allow_unused=True, materialize_grads=True)
         norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
         for total, gradient in zip(sums, gradients, strict=True):
             total += gradient * min(1.0, CLIP / (norm + 1e-6))
@@ -141,22 +143,24 @@ def test_a_layer_that_does_not_run_owes_nothing(doubles: None):
     player, batch = HalfUsed(), 3 * torch.randn(20, 5)
     turn = turn_for(player)
     sums = dict(zip((name for name, _ in player.named_parameters()), turn.clipped_sum(Batch.of(batch)), strict=True))
-    assert turn._one_pass and not sums["spare.weight"].any() and not sums["spare.bias"].any()
+    assert turn.way == "one pass" and not sums["spare.weight"].any() and not sums["spare.bias"].any()
     plain = Regression()
     plain.load_state_dict({k: v for k, v in player.state_dict().items() if not k.startswith("spare")})
     for fast, slow in zip(list(sums.values())[: len(sums) - 2], loop_of_one(plain, batch), strict=True):
         assert torch.allclose(fast, slow, atol=1e-12, rtol=1e-10)
 
 
-def test_one_pass_and_two_passes_agree(doubles: None):
+def test_all_ways_of_clipping_agree(doubles: None):
     torch.manual_seed(0)
     player, batch = Regression(), torch.randn(30, 5)
     turn = turn_for(player)
-    one = turn.clipped_sum(Batch.of(batch))
-    assert turn._one_pass
-    turn._one_pass = False
-    for a, b in zip(one, turn.clipped_sum(Batch.of(batch)), strict=True):
-        assert torch.allclose(a, b, atol=1e-12)
+    sums = {}
+    for way in ways_for(player):
+        turn._ways = [way]
+        sums[turn.way] = turn.clipped_sum(Batch.of(batch))
+    assert list(sums) == ["one pass", "two passes", "one gradient per record"]
+    for other in sums.values():
+        assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(sums["one pass"], other, strict=True))
 
 
 def test_only_players_made_of_layers_with_rules_take_one_pass():
@@ -173,7 +177,7 @@ def test_clipped_sum_does_not_depend_on_the_physical_batch(doubles: None, monkey
     player, batch = Regression(), torch.randn(40, 5)
     turn = turn_for(player)
     whole = turn.clipped_sum(Batch.of(batch))
-    monkeypatch.setattr("guardrail.training.private_turn.PHYSICAL_BATCH", 7)
+    monkeypatch.setattr(OnePass, "records", 7)
     for one, other in zip(whole, turn.clipped_sum(Batch.of(batch)), strict=True):
         assert torch.allclose(one, other, atol=1e-12)
 
@@ -220,7 +224,7 @@ def test_without_noise_to_speak_of_the_step_goes_down_the_gradient():
 
 
 def test_a_loss_of_the_wrong_shape_is_refused_before_it_can_broadcast():
-    with pytest.raises(Unsupported, match=r"must be \(6,\)"):
+    with pytest.raises(Unsupported, match=r"must be \(1,\)"):
         turn_for(ColumnLoss(), torch.randn(6, 5)).step()
 
 
@@ -269,10 +273,93 @@ def test_a_buffer_that_learns_from_the_records_is_refused():
         turn_for(Remembering(), torch.randn(6, 5)).step()
 
 
-def test_a_weight_used_outside_its_layer_is_refused():
+class TiedByAssignment(Player):
+    """The same by one parameter in two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.output = nn.Embedding(4, 6), nn.Linear(6, 4, bias=False)
+        self.output.weight = self.embedding.weight
+
+    def losses(self, batch: Batch) -> Tensor:
+        logits = self.output(self.embedding(batch.x[:, 0].long() % 4))
+        return nn.functional.cross_entropy(logits, batch.x[:, 1].long() % 4, reduction="none")
+
+
+class Penalised(Regression):
+    """A slope in its loss, and no word of it."""
+
+    def losses(self, batch: Batch) -> Tensor:
+        x = batch.x[:, :4].detach().requires_grad_(True)
+        scores = self.layers(x).squeeze(1)
+        (slopes,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
+        return scores.square() + slopes.square().sum(1)
+
+
+class Choosing(Regression):
+    """What is computed depends on the data, and nothing of it can be vectorised; a weight is used outside its layer."""
+
+    def losses(self, batch: Batch) -> Tensor:
+        lost = [row[:4] @ self.layers[0].weight[0] if float(row[4]) > 0 else row.sum() * self.layers[0].bias[0] for row in batch.x]
+        return torch.stack(lost).square()
+
+
+@pytest.mark.parametrize("kind", [Tied, TiedByAssignment, Penalised, Choosing])
+def test_what_no_layer_measures_is_clipped_by_every_record_s_own_gradient(kind: type[Player], doubles: None):
+    """A weight used outside its layer (tied, functional, in a slope): clipping by the layers' norms would not bound it."""
     torch.manual_seed(0)
-    with pytest.raises(Unsupported, match="outside the layer"):
-        turn_for(Tied(), torch.randint(0, 4, (6, 5)).float()).step()
+    player, batch = kind(), torch.randint(-3, 4, (70, 5)).to(torch.float64)
+    turn = turn_for(player)
+    found = turn.clipped_sum(Batch.of(batch))
+    assert turn.way == "one gradient per record"
+    for fast, slow in zip(found, loop_of_one(player, batch), strict=True):
+        assert torch.allclose(fast, slow, atol=1e-12, rtol=1e-9)
+
+
+class Twice(Player):
+    """Every layer runs three times in one loss, on other numbers of the record."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.layer, self.norm = nn.Embedding(3, 4), nn.Linear(4, 4), nn.LayerNorm(4)
+        self.masked, self.kernel = MaskedLinear(torch.tril(torch.ones(4, 4))), nn.Conv1d(1, 2, 2)
+        self.back = nn.ConvTranspose1d(2, 1, 2)
+
+    def losses(self, batch: Batch) -> Tensor:
+        hidden = self.embedding(batch.x[:, 0].long() % 3)
+        for i in range(3):
+            hidden = self.masked(self.norm(self.layer(hidden + batch.x[:, i : i + 1]).tanh())) + self.embedding(batch.x[:, i].long() % 3)
+            hidden = hidden + self.back(self.kernel(hidden[:, None]).tanh())[:, 0]
+        return hidden.square().sum(1)
+
+
+class Steep(Player):
+    """A slope of its own network in its loss, by linear layers and convolutions."""
+
+    second_order = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Sequential(
+            nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 3, 2, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(18, 6), nn.Tanh(), nn.Linear(6, 1)
+        )
+
+    def losses(self, batch: Batch) -> Tensor:
+        x = batch.x.detach().requires_grad_(True)
+        (slopes,) = torch.autograd.grad(self.network(x).sum(), x, create_graph=True)
+        return (slopes.square().sum(1).sqrt() - 1).square() - self.network(batch.x).squeeze(1)
+
+
+@pytest.mark.parametrize("kind", [Twice, Steep])
+def test_layers_used_several_times_by_a_loss_still_take_one_pass(kind: type[Player], doubles: None):
+    torch.manual_seed(0)
+    player, batch = kind(), torch.randint(0, 4, (30, 5)).to(torch.float64) + 0.1 * torch.randn(30, 5)
+    turn = turn_for(player)
+    found = turn.clipped_sum(Batch.of(batch))
+    assert turn.way == "one pass"
+    for fast, slow in zip(found, loop_of_one(player, batch), strict=True):
+        assert torch.allclose(fast, slow, atol=1e-12, rtol=1e-9)
+    assert not any("forward" in vars(module) for module in player.modules())  # it leaves the layers as they were
 
 
 def test_noisy_sums_lie_on_a_grid_that_no_record_had_a_say_in():
@@ -306,13 +393,13 @@ class SquareRoot(Regression):
         return (self.layers(batch.x[:, :4]).squeeze(1) * batch.x[:, 4]).abs().sqrt()
 
 
-@pytest.mark.parametrize("one_pass", [True, False])
-def test_a_record_with_an_infinite_gradient_contributes_nothing_and_poisons_nobody(one_pass: bool, doubles: None):
+@pytest.mark.parametrize("name", ["one pass", "two passes", "one gradient per record"])
+def test_a_record_with_an_infinite_gradient_contributes_nothing_and_poisons_nobody(name: str, doubles: None):
     torch.manual_seed(2)
     player, batch = SquareRoot(), torch.randn(8, 5)
     batch[3, 4] = 0.0
     turn = turn_for(player)
-    turn._one_pass = one_pass
+    turn._ways = [next(way for way in ways_for(player) if way.name == name)]
     with pytest.warns(RuntimeWarning, match="not finite"):
         found = turn.clipped_sum(Batch.of(batch))
     expected = turn.clipped_sum(Batch.of(torch.cat([batch[:3], batch[4:]])))
