@@ -31,7 +31,7 @@ class Cgan(Adversarial):
     spaces = ("image", "series", "vector")
     Options = CganOptions
     plain = Recipe(epochs=12, sample_rate=0.05, batch_size=64, learning_rate=0.001, betas=(0.5, 0.9), average=0.998, schedule="linear")
-    private = None
+    private = Recipe(epochs=40, sample_rate=0.05, learning_rate=0.001, betas=(0.5, 0.9), average=0.99, schedule="linear")
 
     def __init__(self, space: ContinuousSpace, options: CganOptions) -> None:
         super().__init__(space, options)

@@ -85,22 +85,15 @@ class Into(Player):
         self._back, self._judge = Rival(back), Rival(judge)
 
     def losses(self, batch: Batch) -> Tensor:
-        own = batch.given[:, 0] == self._style
-        losses = torch.zeros(len(batch), device=batch.x.device, dtype=batch.x.dtype)
-        return losses.masked_scatter(own, self._of_own(batch.x[own]).to(losses.dtype)).masked_scatter(
-            ~own, self._of_other(batch.x[~own]).to(losses.dtype)
-        )
-
-    def _of_own(self, x: Tensor) -> Tensor:
+        """Both styles' losses of every record, of which its own counts: layers that see whole batches can be clipped in one pass."""
+        x, own = batch.x, batch.given[:, 0] == self._style
+        painted = self.network(x)
         with torch.no_grad():
             there = self._back(x)
-        return self._options.cycle * mean_of((self.network(there) - x).square()) + self._options.identity * mean_of(
-            (self.network(x) - x).square()
-        )
-
-    def _of_other(self, x: Tensor) -> Tensor:
-        painted = self.network(x)
-        return mean_of((self._judge(painted) - 1).square()) + self._options.cycle * mean_of((self._back(painted) - x).square())
+        returned, kept = mean_of((self.network(there) - x).square()), mean_of((painted - x).square())
+        fooled, cycled = mean_of((self._judge(painted) - 1).square()), mean_of((self._back(painted) - x).square())
+        weights = self._options
+        return torch.where(own, weights.cycle * returned + weights.identity * kept, fooled + weights.cycle * cycled)
 
 
 class Judge(Player):
@@ -112,18 +105,15 @@ class Judge(Player):
 
     def losses(self, batch: Batch) -> Tensor:
         own = batch.given[:, 0] == self._style
-        with torch.no_grad():
-            painted = self._painter(batch.x[~own])
-        losses = torch.zeros(len(batch), device=batch.x.device, dtype=batch.x.dtype)
-        losses = losses.masked_scatter(own, mean_of((self.network(batch.x[own]) - 1).square()).to(losses.dtype))
-        return losses.masked_scatter(~own, mean_of(self.network(painted).square()).to(losses.dtype))
+        shown = torch.where(own[:, None, None, None], batch.x, self._painter(batch.x).detach())
+        return mean_of((self.network(shown) - own[:, None, None, None].to(shown.dtype)).square())
 
 
 class Cyclegan(Generator):
     spaces = ("image",)
     Options = CycleganOptions
     plain = Recipe(epochs=12, sample_rate=0.02, batch_size=16, learning_rate=0.002, betas=(0.5, 0.999), average=0.99, schedule="linear")
-    private = None
+    private = Recipe(epochs=30, sample_rate=0.05, learning_rate=0.001, betas=(0.5, 0.999), average=0.98, schedule="linear", clip=0.5)
 
     def __init__(self, space: ImageSpace, options: CycleganOptions) -> None:
         super().__init__(space, options)

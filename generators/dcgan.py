@@ -25,7 +25,7 @@ class Dcgan(Adversarial):
     spaces = ("image",)
     Options = DcganOptions
     plain = Recipe(epochs=12, sample_rate=0.05, batch_size=64, learning_rate=0.001, betas=(0.5, 0.9), average=0.998, schedule="linear")
-    private = None
+    private = Recipe(epochs=40, sample_rate=0.05, learning_rate=0.001, betas=(0.5, 0.9), average=0.99, schedule="linear")
 
     def __init__(self, space: ImageSpace, options: DcganOptions) -> None:
         super().__init__(space, options)

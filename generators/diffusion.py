@@ -40,6 +40,11 @@ class DiffusionOptions(Frozen):
     steps: int = Field(default=50, gt=0, description="denoising steps of a sample, at most the number of levels")
     eta: float = Field(default=1.0, ge=0, le=1, description="noise added back in sampling: 1 as in DDPM, 0 none (DDIM)")
     guidance: float = Field(default=0.5, ge=0, description="how far a sample is pushed towards its class; 0: not beyond the model")
+    draws: int = Field(
+        default=1,
+        gt=0,
+        description="levels and noises per record and step, averaged: a steadier gradient, which pays under privacy (Dockhorn et al. 2023)",
+    )
     known: float = Field(
         default=0.4, gt=0, lt=1, description="share of the training in which a part of the record is known: it learns to fill in"
     )
@@ -68,7 +73,7 @@ class Diffusion(Generator, Player):
     spaces = ("image", "vector")
     Options = DiffusionOptions
     plain = Recipe(epochs=12, sample_rate=0.02, batch_size=64, learning_rate=0.002, average=0.995, warmup=0.02, max_norm=1.0)
-    private = None
+    private = Recipe(epochs=40, sample_rate=0.05, learning_rate=0.002, average=0.99, warmup=0.02)
     fills_unclassed = True
 
     def __init__(self, space: ImageSpace | VectorSpace, options: DiffusionOptions) -> None:
@@ -88,7 +93,10 @@ class Diffusion(Generator, Player):
         return {"diffusion": self}
 
     def losses(self, batch: Batch) -> Tensor:
-        """Mean squared error of the unknown entries' velocity at one level per record, drawn uniformly."""
+        """Mean squared error of the unknown entries' velocity at `draws` levels per record, drawn uniformly."""
+        return torch.stack([self._loss(batch) for _ in range(self.options.draws)]).mean(0)
+
+    def _loss(self, batch: Batch) -> Tensor:
         clean = self._centred(batch.x)
         n, device = len(clean), clean.device
         level = torch.randint(1, self.options.levels + 1, (n,), device=device)

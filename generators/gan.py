@@ -24,7 +24,7 @@ class Gan(Adversarial):
     spaces = ("vector", "image", "series")
     Options = GanOptions
     plain = Recipe(epochs=100, sample_rate=0.05, batch_size=128, learning_rate=0.0003, betas=(0.5, 0.9), average=0.999, schedule="constant")
-    private = None
+    private = Recipe(epochs=40, sample_rate=0.05, learning_rate=0.0005, betas=(0.5, 0.9), average=0.99, schedule="constant")
 
     def __init__(self, space: ContinuousSpace, options: GanOptions) -> None:
         super().__init__(space, options)

@@ -190,7 +190,7 @@ class Progan(Wasserstein):
     spaces = ("image",)
     Options = ProganOptions
     plain = Recipe(epochs=8, sample_rate=0.05, batch_size=32, learning_rate=0.001, betas=(0.0, 0.99), average=0.998, schedule="constant")
-    private = None
+    private = Recipe(epochs=40, sample_rate=0.05, learning_rate=0.001, betas=(0.0, 0.99), average=0.99, schedule="constant")
 
     def __init__(self, space: ImageSpace, options: ProganOptions) -> None:
         super().__init__(space, options)
@@ -198,7 +198,9 @@ class Progan(Wasserstein):
         maker = GrowingMaker(space, options.latent, options.width, options.depth, classes)
         critic = GrowingCritic(space, options.width, options.depth, classes, stddev=options.minibatch_stddev)
         self.pair(space, options.latent, (maker, critic), turns=options.turns)
-        self.critic.penalty = options.penalty
+        self.critic.penalise(options.penalty)
+        if options.minibatch_stddev:
+            self.critic.mixes_records = "minibatch_stddev shows the critic how much the batch varies; leave the option off"
 
     def critic_of(self, network: nn.Module, maker: nn.Module, turns: int, pace: float) -> ProganCritic:
         return ProganCritic(network, maker, self._output, self._noise, turns, pace)

@@ -18,6 +18,7 @@ class Recurrent(SequenceModel):
 
     Options = SequenceOptions
     plain = Recipe(epochs=6, sample_rate=0.05, batch_size=16, learning_rate=0.004, max_norm=1.0, average=0.99, warmup=0.02)
+    private = Recipe(epochs=20, sample_rate=0.05, learning_rate=0.005, average=0.98, warmup=0.02)
     cell: ClassVar[type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]]
 
     def __init__(self, space: TokenSpace, options: SequenceOptions) -> None:

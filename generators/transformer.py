@@ -104,6 +104,7 @@ class Transformer(SequenceModel):
         epochs=6, sample_rate=0.05, batch_size=8, learning_rate=0.004, optimizer="adamw", betas=(0.9, 0.98), weight_decay=0.01,
         max_norm=1.0, average=0.99, warmup=0.05,
     )  # fmt: skip
+    private = Recipe(epochs=20, sample_rate=0.05, learning_rate=0.002, betas=(0.9, 0.98), average=0.98, warmup=0.05)
 
     def __init__(self, space: TokenSpace, options: TransformerOptions) -> None:
         super().__init__(space, options, width=options.width)

@@ -47,6 +47,10 @@ class WassersteinCritic(Critic):
     bound: float | None = None
     spectral: bool = False
 
+    def penalise(self, weight: float) -> None:
+        """Bounds the slope by a penalty, which makes a gradient of the network part of its losses."""
+        self.penalty, self.second_order = weight, True
+
     def losses(self, batch: Batch) -> Tensor:
         scores = self.scores(batch)
         losses = DRIFT * scores.square() - scores
@@ -120,7 +124,7 @@ class Wgan(Wasserstein):
     spaces = ("vector", "image", "series")
     Options = WganOptions
     plain = Recipe(epochs=40, sample_rate=0.05, batch_size=128, learning_rate=0.003, betas=(0.0, 0.9), average=0.998, schedule="linear")
-    private = None
+    private = Recipe(epochs=40, sample_rate=0.05, learning_rate=0.001, betas=(0.0, 0.9), average=0.99, schedule="linear")
 
     def __init__(self, space: ContinuousSpace, options: WganOptions) -> None:
         super().__init__(space, options)
@@ -131,7 +135,8 @@ class Wgan(Wasserstein):
         if isinstance(space, ImageSpace):
             self.plain = self.plain.model_copy(update={"epochs": 16, "batch_size": 64})
         self.pair(space, options.latent, networks, turns=turns)
-        self.critic.penalty = options.penalty if options.lipschitz == "gradient_penalty" else 0.0
+        if options.lipschitz == "gradient_penalty":
+            self.critic.penalise(options.penalty)
         self.critic.bound = options.bound if options.lipschitz == "clipping" else None
         self.critic.spectral = options.lipschitz == "spectral"
 

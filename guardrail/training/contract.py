@@ -86,6 +86,9 @@ class Player(nn.Module):
     second_order: bool = False
     """Whether its losses contain a gradient of its own network, a slope that is penalised."""
 
+    mixes_records: str = ""
+    """Why one record moves another's loss, where an option wants it so: such a player is refused under privacy, by these words."""
+
     @abstractmethod
     def losses(self, batch: Batch) -> Tensor:
         """(records,): one loss per record, which no other record moves. Draws (latent codes, noise) come from torch's generator."""

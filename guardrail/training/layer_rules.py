@@ -47,15 +47,19 @@ class Rule:
 
 
 def rule_of(layer: nn.Module) -> Rule | None:
-    """None where only Opacus knows the layer."""
+    """None where only Opacus knows the layer. A subclass that computes what its parent computes has its parent's rule."""
+    kind = next((kind for kind in RULES if isinstance(layer, kind) and type(layer).forward is kind.forward), None)
+    if kind is None or not _covered(layer):
+        return None
+    return RULES[kind]
+
+
+def _covered(layer: Any) -> bool:
     if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)):
-        return (
-            RULES.get(type(layer)) if layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str) else None
-        )
+        return layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     if isinstance(layer, nn.Embedding):
-        plain = layer.max_norm is None and not layer.scale_grad_by_freq and not layer.sparse and layer.padding_idx is None
-        return RULES.get(type(layer)) if plain else None
-    return RULES.get(type(layer))
+        return layer.max_norm is None and not layer.scale_grad_by_freq and not layer.sparse and layer.padding_idx is None
+    return True
 
 
 def _positions(values: Tensor) -> Tensor:

@@ -24,6 +24,10 @@ GRID = 2.0**-20
 """Noisy sums are rounded to this part of the noise's deviation."""
 
 
+HANDLED = (nn.RNNBase, nn.MultiheadAttention)
+"""Opacus refuses them since its hooks cannot follow what goes on within; they mix no records, and we have other ways."""
+
+
 class _NoisyOptimizer(DPOptimizerFastGradientClipping):  # type: ignore[misc]
     """Opacus' optimizer with noise from our stream, and with room for gradients that never saw a record."""
 
@@ -172,10 +176,16 @@ def refuse_mixing_layers(player: Player) -> None:
     """Batch norm and its like read other records of the batch: then one record's gradient is not its own."""
     mixing = [name for name, module in player.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm) or _tracks(module)]
     # Opacus looks at trained layers only; a batch norm without weights mixes records just as well.
-    faults = [f"{name} normalises by other records of the batch (BatchNorm)" for name in mixing]
-    faults += [str(fault) for fault in ModuleValidator.validate(player, strict=False)]
+    faults = [player.mixes_records] if player.mixes_records else []
+    faults += [f"{name} normalises by other records of the batch (BatchNorm)" for name in mixing]
+    faults += [str(fault) for module in player.modules() if not isinstance(module, HANDLED) for fault in _by_opacus(module)]
     if faults:
         raise Unsupported(f"{type(player).__name__} cannot be trained privately: {faults[0]}")
+
+
+def _by_opacus(module: nn.Module) -> list[Exception]:
+    validator = ModuleValidator.VALIDATORS.get(type(module))
+    return list(validator(module)) if validator is not None else []
 
 
 def _tracks(module: nn.Module) -> bool:

@@ -204,9 +204,10 @@ def test_it_trains_on_a_gpu(name: str, modality: str, home: Home):
 def test_clipped_sum_equals_the_loop_of_one(name: str, modality: str, monkeypatch: pytest.MonkeyPatch):
     """Every parameter counts, every record is clipped as a whole: the truth is one backward pass per record."""
     clip = 0.5
-    for player, records in players_of(name, modality, 10):
-        player.double()
-        records = Batch(records.x.double() if records.x.is_floating_point() else records.x, records.given)
+    generator, records = initialised(name, modality, 10)
+    generator.double()
+    records = doubled(records)
+    for player in (player for player in generator.players().values() if player.sees_records):
         torch.set_default_dtype(torch.float64)
         try:
             parameters = [p for p in player.parameters() if p.requires_grad]

@@ -96,3 +96,16 @@ def test_every_rule_is_tried_here():
 )
 def test_what_no_rule_covers_has_none(layer: nn.Module):
     assert rule_of(layer) is None
+
+
+class Renamed(nn.Linear):
+    """Computes what its parent computes."""
+
+
+class Doubled(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def test_a_subclass_has_its_parent_s_rule_only_where_it_computes_the_same():
+    assert rule_of(Renamed(2, 2)) is rule_of(nn.Linear(2, 2)) and rule_of(Doubled(2, 2)) is None
