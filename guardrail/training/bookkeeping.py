@@ -10,13 +10,14 @@ Only for players whose every trainable parameter belongs to one layer with a rul
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from . import recurrent_rules
 from .contract import Player
 from .layer_rules import Rule, Use, rule_of
 from .second_order import told
@@ -30,28 +31,35 @@ def supports(player: Player) -> bool:
 
 
 def _layers(player: Player) -> list[nn.Module]:
-    return [module for module in player.modules() if rule_of(module) is not None and list(module.parameters(recurse=False))]
+    return [module for module in player.modules() if rule_for(module) is not None and list(module.parameters(recurse=False))]
+
+
+def rule_for(layer: nn.Module) -> Rule | None:
+    """None where no rule covers the layer as it is set."""
+    return RECURRENT if recurrent_rules.supported(layer) else rule_of(layer)
+
+
+RECURRENT = Rule(recurrent_rules.squares, recurrent_rules.weighted)
 
 
 class _Noted(NamedTuple):
     """One use of a layer before its gradient is known."""
 
     layer: nn.Module
-    kept: Tensor
-    """What its weights were applied to."""
     out: Tensor
-    """What came out; the gradient is taken there."""
-    transposed: bool
+    """Where the gradient is to be taken."""
+    use: Callable[[Tensor], Any]
+    """From that gradient to what the layer's rule reads."""
 
 
 class Notes:
     """What every layer of a player read and gave while its losses were computed."""
 
     def __init__(self, player: Player) -> None:
-        self._rules: dict[nn.Module, Rule] = {layer: rule for layer in _layers(player) if (rule := rule_of(layer)) is not None}
+        self._rules: dict[nn.Module, Rule] = {layer: rule for layer in _layers(player) if (rule := rule_for(layer)) is not None}
         self._second_order = player.second_order
         self._noted: list[_Noted] = []
-        self._uses: dict[nn.Module, list[Use]] = {}
+        self._uses: dict[nn.Module, list[Any]] = {}
         self.complete = not self._second_order or all(rule.linear for rule in self._rules.values())
         """False once a layer ran on something that does not have the records first. One that did not run owes nothing."""
 
@@ -61,7 +69,7 @@ class Notes:
 
         def note(layer: nn.Module, kept: Tensor, out: Tensor, transposed: bool) -> None:
             self.complete &= kept.shape[:1] == out.shape[:1] == (records,)
-            self._noted.append(_Noted(layer, kept, out, transposed))
+            self._noted.append(_Noted(layer, out, lambda g: Use(g, kept, True) if transposed else Use(kept, g)))
 
         def hook(layer: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
             note(layer, arguments[0].detach(), output, False)
@@ -69,10 +77,28 @@ class Notes:
         with ExitStack() as stack:
             if self._second_order:
                 stack.enter_context(told(list(self._rules), note))
-            else:
-                for layer in self._rules:
+            for layer, rule in self._rules.items() if not self._second_order else ():
+                if rule is RECURRENT:
+                    stack.enter_context(self._unrolled(layer, records))
+                else:
                     stack.callback(layer.register_forward_hook(hook).remove)
             yield
+
+    @contextmanager
+    def _unrolled(self, layer: Any, records: int) -> Iterator[None]:
+        """The fused layer hides its gates: the same numbers step by step, for as long as it lasts."""
+
+        def forward(inputs: Tensor, state: recurrent_rules.State | None = None) -> tuple[Tensor, recurrent_rules.State]:
+            output, final, taps = recurrent_rules.unrolled(layer, inputs, state)
+            self.complete &= inputs.shape[:1] == (records,)
+            self._noted += [_Noted(layer, tap.probe, tap.noted) for tap in taps]
+            return output, final
+
+        layer.forward = forward
+        try:
+            yield
+        finally:
+            del layer.forward
 
     @property
     def any(self) -> bool:
@@ -85,8 +111,7 @@ class Notes:
         gradients = torch.autograd.grad(losses.sum(), outputs, allow_unused=True, materialize_grads=True)
         self._uses = {}
         for noted, gradient in zip(self._noted, gradients, strict=True):
-            use = Use(gradient, noted.kept, True) if noted.transposed else Use(noted.kept, gradient)
-            self._uses.setdefault(noted.layer, []).append(use)
+            self._uses.setdefault(noted.layer, []).append(noted.use(gradient))
         squares = torch.zeros(len(losses), device=losses.device, dtype=losses.dtype)
         for layer, uses in self._uses.items():
             squares += self._rules[layer].squares(layer, uses)

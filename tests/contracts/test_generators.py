@@ -223,6 +223,7 @@ def test_clipped_sum_equals_the_loop_of_one(name: str, modality: str, monkeypatc
             monkeypatch.setattr(turn, "_losses", lambda chunk, player=player: losses(player, chunk))
             for fast, slow in zip(turn.clipped_sum(records), expected, strict=True):
                 assert torch.allclose(fast, slow, atol=1e-10, rtol=1e-8)
+            assert turn.way == "one pass"  # as fast as the field's best, for every family
         finally:
             torch.set_default_dtype(torch.float32)
 
