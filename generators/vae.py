@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from guardrail.training.contract import Batch, Generator, Player, Recipe
 from guardrail.vocabulary.frozen import Frozen
-from guardrail.vocabulary.spaces import ImageSpace, VectorSpace
+from guardrail.vocabulary.spaces import ImageSpace, SeriesSpace, VectorSpace
 
 from .adversarial import ACTIVATIONS, Activation, ContinuousSpace, shape_of
 from .blocks import mlp, one_hot
@@ -30,6 +30,7 @@ SWEEPS = 20
 """Rounds of drawing code and unknown values from each other when a record is completed."""
 
 
+HIDDEN: Mapping[type, tuple[int, ...]] = {VectorSpace: (256, 256), ImageSpace: (512, 256), SeriesSpace: (128, 128)}
 SERIES = Recipe(epochs=200, sample_rate=0.1, batch_size=64, learning_rate=0.001, average=0.995)
 IMAGES = Recipe(epochs=40, sample_rate=0.05, batch_size=128, learning_rate=0.001, average=0.995)
 
@@ -37,10 +38,12 @@ IMAGES = Recipe(epochs=40, sample_rate=0.05, batch_size=128, learning_rate=0.001
 class VaeOptions(Frozen):
     latent: int = Field(default=16, gt=0, description="dimensions of the latent code")
     hidden: tuple[int, ...] | None = Field(default=None, description="widths of encoder and (reversed) decoder; None: by the space")
-    beta: float = Field(default=1.0, gt=0, description="weight of the Kullback-Leibler term")
+    beta: float | None = Field(default=None, gt=0, description="weight of the Kullback-Leibler term; None: 1/2 on tables, else 1")
     activation: Activation = Field(default="relu", description="between the layers")
-    prior: Literal["normal", "mixture"] = Field(default="normal", description="of the latent code; a mixture is learned")
-    components: int = Field(default=16, gt=0, description="normals in the mixture")
+    prior: Literal["normal", "mixture"] | None = Field(
+        default=None, description="of the latent code; a mixture is learned; None: mixture on tables, else normal"
+    )
+    components: int = Field(default=64, gt=0, description="normals in the mixture")
     likelihood: PixelLikelihood = Field(default="bernoulli", description="of an image's values")
     network: Literal["mlp", "convolutional"] = Field(default="mlp", description="on images")
     width: int = Field(default=32, gt=0, description="convolutional: channels at half the image's size")
@@ -82,13 +85,17 @@ class Vae(Generator, Player):
             self.decoder: nn.Module = ConvMaker(space, latent, options.width, options.activation, classes)
         else:
             size, activation = math.prod(self._shape), ACTIVATIONS[options.activation]
-            hidden = options.hidden or ((512, 256) if isinstance(space, ImageSpace) else (128, 128))
+            hidden = options.hidden or HIDDEN[type(space)]
             self.encoder = mlp([size + classes, *hidden, 2 * latent], activation)
             self.decoder = mlp([latent + classes, *reversed(hidden), size], activation)
         if not isinstance(space, VectorSpace):
             self.plain = IMAGES if isinstance(space, ImageSpace) else SERIES
         self.likelihood = likelihood_of(space, options.likelihood)
-        self.prior = Mixture(latent, options.components) if options.prior == "mixture" else Normal(latent)
+        table = isinstance(space, VectorSpace)
+        self.beta = options.beta or (0.5 if table else 1.0)
+        self.prior = (
+            Mixture(latent, options.components) if (options.prior or ("mixture" if table else "normal")) == "mixture" else Normal(latent)
+        )
 
     def players(self) -> Mapping[str, Player]:
         return {"vae": self}
@@ -96,7 +103,7 @@ class Vae(Generator, Player):
     def losses(self, batch: Batch) -> Tensor:
         """Negative evidence lower bound with one latent draw per record, in nats."""
         reconstruction, divergence = self.parts(batch)
-        return reconstruction + self.options.beta * divergence
+        return reconstruction + self.beta * divergence
 
     def parts(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(records,) each: -log p(record | code) for one drawn code, and the divergence of the code from the prior."""

@@ -116,8 +116,32 @@ class Rival:
         return torch.func.functional_call(self._network, constants, arguments)
 
 
+@dataclass(frozen=True)
+class Runs:
+    """Will ask once for `ngrams(order, period)`."""
+
+    order: int
+    period: int
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Will ask `times` times for a `total`, of a statistic whose row has an L2 norm of at most `norm` for every record."""
+
+    what: str
+    norm: float
+    times: int = 1
+
+
+Question = Runs | Sums
+
+
 class Counts(Protocol):
     """Closed-form questions a generator may ask about the records. The strategy answers, exactly or with charged noise."""
+
+    noisy: bool
+    """Whether answers carry noise: then runs may come back shorter than asked for, and no question may be asked that
+    `Generator.asks` does not announce."""
 
     def one_way(self) -> tuple[np.ndarray, ...]:
         """Per position of the token space the share of each token, (tokens,) float64, positive, summing to 1."""
@@ -160,6 +184,11 @@ class Generator(nn.Module):
     def __init__(self, space: Any, options: Any) -> None:
         """`space`: one of the family's spaces. Draws initial weights from torch's generator, which the caller seeds."""
         super().__init__()
+
+    def asks(self) -> tuple[Question, ...]:
+        """What `initialise` will ask of noisy counts, besides shares of tokens and classes, in this order: known from space and
+        options alone, so that it is paid for before the records are read."""
+        return ()
 
     def initialise(self, counts: Counts) -> None:
         """What can be learned in closed form before the first step."""

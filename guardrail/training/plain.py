@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..vocabulary.errors import Unsupported
 from ..vocabulary.seeds import entropy
+from ..vocabulary.spaces import TokenSpace
 from .conduct import PLAINLY, Conduct, Previews, reseed
 from .contract import Batch, Generator, Player, Recipe
 from .loop import Companion, Progress, train
@@ -26,6 +27,8 @@ CHUNK = 512
 
 
 class ExactCounts:
+    noisy = False
+
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
 
@@ -38,19 +41,23 @@ class ExactCounts:
         return tuple(smoothed_shares(np.bincount(given[:, i], minlength=size)) for i, size in enumerate(sizes))
 
     def ngrams(self, order: int, period: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        space, tokens = self._dataset.space, self._dataset.tokens
-        if not space.shared and period != space.length:
-            raise Unsupported("columns have vocabularies of their own: count runs of tokens with period = the number of columns")
-        padded = np.concatenate([np.full((len(tokens), order), max(space.sizes)), tokens], axis=1)
-        runs = np.lib.stride_tricks.sliding_window_view(padded, order + 1, axis=1)
-        places = np.broadcast_to((np.arange(space.length) % period)[None, :, None], (*tokens.shape, 1))
-        runs = np.concatenate([places, runs], axis=2)
-        if space.end is not None:  # the end once; what fills up the positions after it is nothing that happened
-            runs = runs[(tokens == space.end).cumsum(axis=1) - (tokens == space.end) == 0]
-        return _distinct(runs.reshape(-1, order + 2))
+        runs, counted = runs_of(self._dataset.tokens, self._dataset.space, order, period)
+        return _distinct(runs[counted])
 
     def total(self, statistic: Callable[[Batch], Tensor]) -> Tensor:
         return torch.stack([statistic(part).sum(0) for part in self._dataset.records.split(CHUNK)]).sum(0)
+
+
+def runs_of(tokens: np.ndarray, space: TokenSpace, order: int, period: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every run of `order + 1` tokens after its place, (records, positions, order + 2), and which of them count, (records, positions)."""
+    if not space.shared and period != space.length:
+        raise Unsupported("columns have vocabularies of their own: count runs of tokens with period = the number of columns")
+    padded = np.concatenate([np.full((len(tokens), order), max(space.sizes)), tokens], axis=1)
+    runs = np.lib.stride_tricks.sliding_window_view(padded, order + 1, axis=1)
+    places = np.broadcast_to((np.arange(space.length) % period)[None, :, None], (*tokens.shape, 1))
+    ends = tokens == (-1 if space.end is None else space.end)
+    # The end once; what fills up the positions after it is nothing that happened.
+    return np.concatenate([places, runs], axis=2), ends.cumsum(axis=1) - ends == 0
 
 
 def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,68 +13,26 @@ import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from ..vocabulary.errors import PrivacyRefused, Unsupported
 from ..vocabulary.plugins import table
 from ..vocabulary.receipt import GaussianQuery, Mechanism, PrivacyClaim, SampledGaussian
 from ..vocabulary.seeds import stream as public_stream
+from ..vocabulary.spaces import TokenSpace
 from ..vocabulary.spec import PrivacySpec
 from .accounting import calibrate, epsilon_prv, epsilon_rdp, zcdp_of
 from .conduct import Conduct, Previews
-from .contract import Batch, Generator, Player, Recipe
+from .contract import Batch, Generator, Player, Question, Recipe, Runs
 from .loop import Progress, train
+from .noisy_counts import NoisyCounts, longest, one_way_sensitivity, queries_for
 from .private_turn import FreeTurn, PrivateTurn
-from .secure import SecureStream, SeededStream, Stream, gaussian, poisson_batch
-from .strategy import Dataset, Outcome, Spending, optimizer_of, smoothed_shares
+from .secure import SecureStream, SeededStream, Stream, poisson_batch
+from .strategy import Dataset, Outcome, Spending, optimizer_of
 
 COUNTS_SHARE = 0.05
 """Part of the budget (as zCDP's rho) that counts get, in equal parts, where gradients get the rest."""
 UNWATCHED = Conduct(monitor=False)
-
-
-class NoisyCounts:
-    """Counts with Gaussian noise, drawn once and then reused by whoever asks: model, floor, classes, record count."""
-
-    def __init__(self, dataset: Dataset, *, queries: Sequence[GaussianQuery], source: Stream) -> None:
-        """`queries`: what was charged, the one-way counts first, then, where there are conditions, theirs."""
-        given = dataset.records.given.cpu().numpy()
-        asked = [(dataset.tokens, dataset.space.sizes), (given, dataset.space.conditions if given.shape[1] else ())]
-        self._counts, *rest = (_noisy(*columns, query, source) for columns, query in zip(asked, queries, strict=False))
-        self._conditions: tuple[np.ndarray, ...] = rest[0] if rest else ()
-
-    def one_way(self) -> tuple[np.ndarray, ...]:
-        return tuple(smoothed_shares(count) for count in self._counts)
-
-    def conditions(self) -> tuple[np.ndarray, ...]:
-        return tuple(smoothed_shares(count) for count in self._conditions)
-
-    def ngrams(self, order: int, period: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        raise Unsupported("counts of token runs under privacy are not available yet")
-
-    def total(self, statistic: Callable[[Batch], Tensor]) -> Tensor:
-        raise Unsupported("sums of statistics under privacy are not available yet")
-
-    def records(self) -> float:
-        """Every column counts every record once: weighted by their noise, the columns' sums agree on the record count."""
-        weights = np.array([1 / len(count) for count in self._counts])
-        sums = np.array([count.sum() for count in self._counts])
-        return max(1.0, float((weights * sums).sum() / weights.sum()))
-
-
-def _noisy(tokens: np.ndarray, sizes: Sequence[int], query: GaussianQuery, source: Stream) -> tuple[np.ndarray, ...]:
-    """Per column the noisy count of each token; whole numbers again: rounding is post-processing and leaves no low-order bits to read."""
-    deviation = query.noise_multiplier * query.sensitivity
-    return tuple(
-        np.rint(np.bincount(tokens[:, i], minlength=size) + deviation * gaussian(source, size).numpy()) for i, size in enumerate(sizes)
-    )
-
-
-def one_way_sensitivity(columns: int) -> float:
-    """L2: adding or removing a record changes one count in each column by one."""
-    return math.sqrt(columns)
 
 
 class Private:
@@ -128,9 +86,12 @@ class Private:
         rate = self._sample_rate(recipe)
         steps = math.ceil(recipe.epochs / rate) if players else 0
         conditions = len(dataset.space.conditions) if generator.conditional else 0
-        plan = self.plan(len(dataset.space.sizes), players, recipe.clip, rate, steps, conditions=conditions)
+        questions = tuple(_fitting(question, dataset.space) for question in generator.asks())
+        asked = queries_for(questions, dataset.space, 1.0)
+        plan = self.plan(len(dataset.space.sizes), players, recipe.clip, rate, steps, conditions=conditions, asked=asked)
         self._spending.reserve(tuple(plan))
-        counts = NoisyCounts(dataset, queries=[query for query in plan if isinstance(query, GaussianQuery)], source=source)
+        charged = [query for query in plan if isinstance(query, GaussianQuery)]
+        counts = NoisyCounts(dataset, queries=charged, source=source, questions=questions)
         records = self._records if self._records is not None else counts.records()
         self._refuse_delta_of_one_unit(records)
         generator.initialise(counts)
@@ -149,36 +110,48 @@ class Private:
         return Outcome(counts, steps, round(rate * records), recipe.epochs if players else 1, claim, None)
 
     def plan(
-        self, columns: int, players: Mapping[str, Player], clip: float, rate: float, steps: int, *, conditions: int = 0
+        self,
+        columns: int,
+        players: Mapping[str, Player],
+        clip: float,
+        rate: float,
+        steps: int,
+        *,
+        conditions: int = 0,
+        asked: Sequence[GaussianQuery] = (),
     ) -> list[Mechanism]:
-        """Every mechanism of the run, before the records are read; together they cost at most the epsilon asked for."""
+        """Every mechanism of the run, before the records are read; together they cost at most the epsilon asked for.
+
+        Shares of tokens and classes get a small part. The rest is for what the family learns from: gradients, else its own
+        questions; where it has both, the questions get a small part as well.
+        """
         epsilon, delta = self._privacy.epsilon, self._privacy.delta
         readers = [name for name, player in players.items() if player.sees_records]
+        small = (2 * COUNTS_SHARE * zcdp_of(epsilon, delta)) ** -0.5
 
-        def counting(noise: float) -> list[Mechanism]:
-            asked = {"one-way counts of every column": columns, "counts of every class": conditions}
+        def shares(noise: float) -> list[Mechanism]:
+            counted = {"one-way counts of every column": columns, "counts of every class": conditions}
+            each = noise * math.sqrt(1 + (conditions > 0))
+            return [GaussianQuery(what=what, sensitivity=one_way_sensitivity(n), noise_multiplier=each) for what, n in counted.items() if n]
+
+        def questions(noise: float) -> list[Mechanism]:
+            return [query.model_copy(update={"noise_multiplier": noise * math.sqrt(len(asked))}) for query in asked]
+
+        def gradients(noise: float) -> list[Mechanism]:
             return [
-                GaussianQuery(what=what, sensitivity=one_way_sensitivity(n), noise_multiplier=noise * math.sqrt(1 + (conditions > 0)))
-                for what, n in asked.items()
-                if n
+                SampledGaussian(
+                    what=f"gradients of {name}", noise_multiplier=noise, sample_rate=rate, steps=steps * players[name].turns, clip=clip
+                )
+                for name in readers
             ]
 
-        if not readers:
-            return counting(calibrate(counting, epsilon=epsilon, delta=delta))
-        counted = counting((2 * COUNTS_SHARE * zcdp_of(epsilon, delta)) ** -0.5)
-
-        def all_at(noise: float) -> list[Mechanism]:
-            return [
-                *counted,
-                *(
-                    SampledGaussian(
-                        what=f"gradients of {name}", noise_multiplier=noise, sample_rate=rate, steps=steps * players[name].turns, clip=clip
-                    )
-                    for name in readers
-                ),
-            ]
-
-        return all_at(calibrate(all_at, epsilon=epsilon, delta=delta))
+        if readers:
+            fixed, learning = [*shares(small), *questions(small)], gradients
+        elif asked:
+            fixed, learning = shares(small), questions
+        else:
+            fixed, learning = [], shares
+        return [*fixed, *learning(calibrate(lambda noise: [*fixed, *learning(noise)], epsilon=epsilon, delta=delta))]
 
     def _sample_rate(self, recipe: Recipe) -> float:
         if recipe.batch_size is None:
@@ -267,3 +240,8 @@ def _poisson(records: Batch, rate: float, source: Stream) -> Iterator[Batch]:
     """Batches without end; whoever asks gets one that nobody else has."""
     while True:
         yield records[poisson_batch(source, len(records), rate).to(records.x.device)]
+
+
+def _fitting(question: Question, space: TokenSpace) -> Question:
+    """The longest runs that noise can be laid on."""
+    return Runs(longest(question.order, question.period, space), question.period) if isinstance(question, Runs) else question

@@ -16,7 +16,8 @@ from guardrail.training.bookkeeping import supports
 from guardrail.training.clipping import OnePass, ways_for
 from guardrail.training.contract import Batch, Generator, Player, Recipe
 from guardrail.training.layers import MaskedLinear
-from guardrail.training.private import NoisyCounts, Private, _poisson
+from guardrail.training.noisy_counts import NoisyCounts
+from guardrail.training.private import Private, _poisson
 from guardrail.training.private_turn import PrivateTurn, refuse_mixing_layers
 from guardrail.training.secure import SecureStream, SeededStream
 from guardrail.training.strategy import Dataset, Outcome

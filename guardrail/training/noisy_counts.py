@@ -1,0 +1,174 @@
+"""Answers to a generator's closed-form questions under privacy: every one charged before the records are read, then noised.
+
+A family says beforehand what it will ask (`Generator.asks`); the plan turns each question into Gaussian queries, and a question
+that was not announced, or once more than announced, is refused. Each record's part of an answer is clipped here, whatever the
+family says of it. Noise is on every cell of a public domain, those that no record has included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..vocabulary.errors import Unsupported
+from ..vocabulary.receipt import GaussianQuery
+from ..vocabulary.spaces import TokenSpace
+from .contract import Batch, Question, Runs, Sums
+from .plain import CHUNK, runs_of
+from .secure import Stream, gaussian
+from .strategy import Dataset, smoothed_shares
+
+MOST_CELLS = 4_000_000
+"""Of the domain of one question: all of them get noise of their own."""
+REPEATS = 2.0
+"""Runs of tokens: a record's counts are clipped to the norm of a record in which every run occurs this often."""
+GRID = 2.0**-20
+"""Noisy sums are rounded to this part of the noise's deviation: low-order bits tell nothing."""
+
+
+def one_way_sensitivity(columns: int) -> float:
+    """L2: adding or removing a record changes one count in each column by one."""
+    return math.sqrt(columns)
+
+
+def queries_for(questions: Iterable[Question], space: TokenSpace, noise: float) -> list[GaussianQuery]:
+    """What the questions cost at a noise multiplier; one query for every time that one is asked.
+
+    Raises:
+        Unsupported: The domain of a question is too large for noise on all of it.
+    """
+    found: list[GaussianQuery] = []
+    for question in questions:
+        norm = question.norm if isinstance(question, Sums) else run_norm(question, space)
+        times = question.times if isinstance(question, Sums) else 1
+        found += [GaussianQuery(what=named(question), sensitivity=norm, noise_multiplier=noise)] * times
+    return found
+
+
+def named(question: Question) -> str:
+    return question.what if isinstance(question, Sums) else f"runs of {question.order + 1} tokens, by {question.period} places"
+
+
+def run_norm(question: Runs, space: TokenSpace) -> float:
+    """L2 bound of a record's counts of runs. Where every position is a place of its own each run occurs once: nothing is clipped."""
+    return math.sqrt(space.length) if question.period == space.length else math.sqrt(REPEATS * space.length)
+
+
+def cells_of(question: Runs, space: TokenSpace) -> int:
+    return question.period * (max(space.sizes) + 1) ** (question.order + 1)
+
+
+def longest(order: int, period: int, space: TokenSpace) -> int:
+    """The longest order up to `order` whose runs have a domain small enough for noise on all of it.
+
+    Raises:
+        Unsupported: Even single tokens have not.
+    """
+    fitting = [k for k in range(order + 1) if cells_of(Runs(k, period), space) <= MOST_CELLS]
+    if not fitting:
+        raise Unsupported(
+            f"counting {max(space.sizes):,} tokens at {period:,} places under privacy needs noise on more than {MOST_CELLS:,} cells; "
+            "use a smaller vocabulary, or a family that learns by gradients (lstm, transformer)"
+        )
+    return fitting[-1]
+
+
+class NoisyCounts:
+    """Counts with Gaussian noise. Shares are drawn once and then reused by whoever asks: model, floor, record count."""
+
+    noisy = True
+
+    def __init__(self, dataset: Dataset, *, queries: Sequence[GaussianQuery], source: Stream, questions: Sequence[Question] = ()) -> None:
+        """`queries`: what was charged: the one-way counts first, then, where there are conditions, theirs, then those of `questions`."""
+        given = dataset.records.given.cpu().numpy()
+        asked = len(queries_for(questions, dataset.space, 1.0))
+        shares, paid = list(queries[: len(queries) - asked]), list(queries[len(queries) - asked :])
+        columns = [(dataset.tokens, dataset.space.sizes), (given, dataset.space.conditions if given.shape[1] else ())]
+        self._counts, *rest = (_noisy(*column, query, source) for column, query in zip(columns, shares, strict=False))
+        self._conditions: tuple[np.ndarray, ...] = rest[0] if rest else ()
+        self._dataset, self._source, self._questions = dataset, source, tuple(questions)
+        self._left = paid
+
+    def one_way(self) -> tuple[np.ndarray, ...]:
+        return tuple(smoothed_shares(count) for count in self._counts)
+
+    def conditions(self) -> tuple[np.ndarray, ...]:
+        return tuple(smoothed_shares(count) for count in self._conditions)
+
+    def ngrams(self, order: int, period: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """As contracted, of the longest order that was announced and fits. Cells that noise alone would fill are left out."""
+        space = self._dataset.space
+        question = Runs(longest(order, period, space), period)
+        deviation, base = self._pay(named(question)), max(space.sizes) + 1
+        counts = torch.zeros(cells_of(question, space), dtype=torch.float64)
+        for start in range(0, len(self._dataset.tokens), CHUNK):
+            _add_runs(counts, self._dataset.tokens[start : start + CHUNK], question, space)
+        noisy = counts + deviation * gaussian(self._source, len(counts))
+        kept = (noisy > deviation * math.sqrt(2 * math.log(len(noisy)))).nonzero().squeeze(1).numpy()
+        found = np.rint(noisy.numpy()[kept]).astype(np.int64)
+        digits = [kept // base**power % base for power in range(question.order, -1, -1)]
+        rows = np.stack([kept // base ** (question.order + 1), *digits], axis=1)
+        possible = (found > 0) & (rows[:, -1] < np.asarray(_sizes_of_places(space, period))[rows[:, 0]])
+        return rows[possible], found[possible]
+
+    def total(self, statistic: Callable[[Batch], Tensor]) -> Tensor:
+        """Under the next announced question of sums; each record's row is clipped to the norm that was charged."""
+        question = next((one for one in self._questions if isinstance(one, Sums) and self._is_left(one.what)), None)
+        if question is None:
+            raise Unsupported("a sum over the records that was not announced, and so not paid for: the family asks more than it declares")
+        deviation, total = self._pay(question.what), torch.zeros(())
+        for part in self._dataset.records.split(CHUNK):
+            rows = statistic(part).double()
+            norms = rows.norm(dim=1, keepdim=True)
+            # A record whose statistic is no number has no part in the answer, as if it were not there.
+            rows = torch.where(norms.isfinite(), rows * (question.norm / norms.clamp_min(1e-12)).clamp(max=1.0), 0.0)
+            total = total + rows.sum(0).cpu()
+        noisy = total + deviation * gaussian(self._source, len(total))
+        grid = deviation * GRID
+        return (noisy / grid).round_().mul_(grid)
+
+    def records(self) -> float:
+        """Every column counts every record once: weighted by their noise, the columns' sums agree on the record count."""
+        weights = np.array([1 / len(count) for count in self._counts])
+        sums = np.array([count.sum() for count in self._counts])
+        return max(1.0, float((weights * sums).sum() / weights.sum()))
+
+    def _is_left(self, what: str) -> bool:
+        return any(query.what == what for query in self._left)
+
+    def _pay(self, what: str) -> float:
+        """The deviation of the noise on every cell. Raises where nothing is left of what was announced."""
+        place = next((i for i, query in enumerate(self._left) if query.what == what), None)
+        if place is None:
+            raise Unsupported(f"{what}: asked more often than announced, and so not paid for")
+        query = self._left.pop(place)
+        return query.noise_multiplier * query.sensitivity
+
+
+def _noisy(tokens: np.ndarray, sizes: Sequence[int], query: GaussianQuery, source: Stream) -> tuple[np.ndarray, ...]:
+    """Per column the noisy count of each token; whole numbers again: rounding is post-processing and leaves no low-order bits to read."""
+    deviation = query.noise_multiplier * query.sensitivity
+    return tuple(
+        np.rint(np.bincount(tokens[:, i], minlength=size) + deviation * gaussian(source, size).numpy()) for i, size in enumerate(sizes)
+    )
+
+
+def _add_runs(counts: Tensor, tokens: np.ndarray, question: Runs, space: TokenSpace) -> None:
+    """Adds every record's counts of runs, clipped to the norm; a run's cell is its place and tokens read as one number."""
+    rows, counted = runs_of(tokens, space, question.order, question.period)
+    codes, base = rows[..., 0].astype(np.int64), max(space.sizes) + 1
+    for i in range(1, rows.shape[2]):
+        codes = codes * base + rows[..., i]
+    norm = run_norm(question, space)
+    for code, there in zip(codes, counted, strict=True):
+        cells, number = np.unique(code[there], return_counts=True)
+        weight = min(1.0, norm / math.sqrt(float((number**2).sum()))) if len(number) else 0.0
+        counts.index_add_(0, torch.from_numpy(cells), torch.from_numpy(weight * number))
+
+
+def _sizes_of_places(space: TokenSpace, period: int) -> tuple[int, ...]:
+    return space.sizes[:period]
