@@ -41,7 +41,7 @@ class Tokens:
         return counts.flatten(1)
 
     def updated(self, total: Tensor, smoothing: float) -> Tokens:
-        return Tokens(normalised(total.view_as(self.shares) + smoothing, self.shares))
+        return Tokens(normalised(total.view_as(self.shares).clamp_min(0) + smoothing, self.shares))
 
 
 def normalised(counts: Tensor, otherwise: Tensor) -> Tensor:
@@ -85,6 +85,6 @@ class Gaussians:
         number, sums, squares = total.view(3, *self.means.shape)
         seen = number > 0
         number = number.clamp_min(LEAST)
-        means = torch.where(seen, sums / number, self.means)
+        means = torch.where(seen, (sums / number).clamp(-1, 1), self.means)  # values lie there, noisy sums may not
         variances = torch.where(seen, squares / number - means.square(), self.variances)
-        return Gaussians(means, variances.clamp_min(self.floor), self.floor)
+        return Gaussians(means, variances.clamp(self.floor, 1), self.floor)

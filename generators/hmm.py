@@ -9,6 +9,7 @@ likelihood: it is the density of what was observed, given which cells were.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -16,15 +17,17 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from guardrail.training.contract import Batch, Counts, Generator, Recipe
+from guardrail.training.contract import Batch, Counts, Generator, Question, Recipe, Sums
 from guardrail.vocabulary.errors import SpecError
 from guardrail.vocabulary.frozen import Frozen
 from guardrail.vocabulary.spaces import SeriesSpace, TokenSpace
 
-from .emissions import Gaussians, Tokens, normalised
+from .emissions import LEAST, Gaussians, Tokens, normalised
 from .forward_backward import Filtered, backward, draw, draw_path, forward, viterbi
 from .markov import period_of
 
+QUESTIONS = 8
+"""Iterations of expectation maximisation on noisy counts: each is paid for."""
 ENOUGH = 1e-7
 """Of the log-likelihood: EM stops when an iteration gains no more."""
 
@@ -48,7 +51,7 @@ class Hmm(Generator):
     spaces = ("series", "tokens")
     Options = HmmOptions
     plain = Recipe(epochs=1, sample_rate=1.0, learning_rate=1.0)
-    private = None
+    private = plain
 
     def __init__(self, space: TokenSpace | SeriesSpace, options: HmmOptions) -> None:
         super().__init__(space, options)
@@ -71,9 +74,20 @@ class Hmm(Generator):
             self.lengths = _fixed(torch.eye(space.steps + 1)[-1].clone())
             self.gaps = _fixed(torch.zeros(channels))
 
+    def asks(self) -> tuple[Question, ...]:
+        """Every record's statistic is divided by its number of steps, so that starts, moves and emissions sum to at most 1 each."""
+        if isinstance(self.space, TokenSpace):
+            return (Sums("starts, moves and emissions of hidden states", math.sqrt(3), QUESTIONS),)
+        channels = len(self.space.channels)
+        moments = Sums("moments and lengths of the series", math.sqrt(4 * channels + 1))
+        return moments, Sums("starts, moves and emissions of hidden states", math.sqrt(2 + 3 * channels), QUESTIONS)
+
     def initialise(self, counts: Counts) -> None:
         rng = torch.Generator().manual_seed(self._seed)
         first = self._overall(counts)
+        if counts.noisy:
+            self._keep(self._em_of_noisy(counts, self._random(first, rng)))
+            return
         short = min(10, self.options.iterations) if self.options.restarts > 1 else 0
         starts = [self._em(counts, self._random(first, rng), short) for _ in range(self.options.restarts)]
         parameters, begun = max(starts, key=lambda found: found[1][-1])
@@ -93,15 +107,16 @@ class Hmm(Generator):
             powers = torch.stack([seen.double(), values * seen, values.square() * seen], dim=1).sum(2)  # (records, 3, channels)
             ends = nn.functional.one_hot(_length(seen), steps + 1)
             inside = _length(seen)[:, None].expand(-1, channels)
-            return torch.cat([powers.flatten(1), ends, inside], dim=1)
+            return torch.cat([powers.flatten(1) / steps, ends, inside / steps], dim=1)
 
         total = counts.total(moments)
         number, sums, squares = total[: 3 * channels].view(3, channels)
         ends, inside = total[3 * channels :].split([steps + 1, channels])
-        self.lengths.copy_(ends / ends.sum())
-        self.gaps.copy_((1 - number / inside.clamp_min(1)).clamp(0, 1))
-        mean = sums / number.clamp_min(1)
-        return torch.stack([mean, (squares / number.clamp_min(1) - mean.square()).clamp_min(self.options.covariance_floor)])
+        self.lengths.copy_(normalised(ends.clamp_min(0), self.lengths.to(ends)))
+        number, inside = number.clamp_min(LEAST), inside.clamp_min(LEAST)
+        self.gaps.copy_((1 - number / inside).clamp(0, 1))
+        mean = (sums / number).clamp(-1, 1)
+        return torch.stack([mean, (squares / number - mean.square()).clamp(self.options.covariance_floor, 1)])
 
     def _random(self, overall: Tensor, rng: torch.Generator) -> Parameters:
         states = self.options.states
@@ -122,6 +137,14 @@ class Hmm(Generator):
                 break
             parameters = self._updated(parameters, total, 0.0)
         return parameters, tuple(history)
+
+    def _em_of_noisy(self, counts: Counts, parameters: Parameters) -> Parameters:
+        """As many iterations as were paid for, without the likelihood, which no clip would leave whole."""
+        steps = self.space.length // self.fields if isinstance(self.space, TokenSpace) else self.space.steps
+        for _ in range(QUESTIONS):
+            share = counts.total(lambda batch, now=parameters: self.statistic(batch, now)[:, 1:] / steps)  # type: ignore[misc]
+            parameters = self._updated(parameters, torch.cat([share.new_zeros(1), share]), self.options.smoothing)
+        return parameters
 
     def _smoothed(self, counts: Counts, parameters: Parameters) -> Parameters:
         total = counts.total(lambda batch: self.statistic(batch, parameters))
@@ -145,6 +168,7 @@ class Hmm(Generator):
         """The M step."""
         n = self.options.states
         _, starts, moves, emitted = total.split([1, n, n * n, len(total) - 1 - n - n * n])
+        starts, moves = starts.clamp_min(0), moves.clamp_min(0)  # noise can make a count negative
         start = normalised(starts + smoothing, parameters.start)
         transition = normalised(moves.view(n, n) + smoothing, parameters.transition)
         emission = parameters.emission

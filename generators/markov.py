@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from guardrail.training.contract import Batch, Counts, Generator, Recipe
+from guardrail.training.contract import Batch, Counts, Generator, Question, Recipe, Runs
 from guardrail.vocabulary.errors import SpecError
 from guardrail.vocabulary.frozen import Frozen
 from guardrail.vocabulary.spaces import TokenSpace
@@ -36,12 +36,14 @@ class Markov(Generator):
     spaces = ("tokens",)
     Options = MarkovOptions
     plain = Recipe(epochs=1, sample_rate=1.0, learning_rate=1.0)
-    private = None
+    private = plain
 
     runs: Tensor
     """(runs,) int64, ascending: those that occur, each coded with its place as one number."""
     counts: Tensor
     """(runs,) int64: how often each does."""
+    depth: Tensor
+    """The order of what was counted: under privacy the domain of long runs is too large for noise on all of it."""
 
     def __init__(self, space: TokenSpace, options: MarkovOptions) -> None:
         super().__init__(space, options)
@@ -49,6 +51,7 @@ class Markov(Generator):
         self.period = period_of(space)
         self.base = max(space.sizes) + 1  # the padding before a record's beginning is a token too
         self.order = self._fitting(options.order)
+        self.register_buffer("depth", torch.tensor(self.order))
         self.register_buffer("runs", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("counts", torch.zeros(0, dtype=torch.int64))
         self._levels: list[_Level] | None = None
@@ -62,21 +65,31 @@ class Markov(Generator):
             )
         return min(most, max(3, self.period if self.space.shared else 0)) if asked is None else asked
 
+    def asks(self) -> tuple[Question, ...]:
+        return (Runs(self.order, self.period),)
+
     def initialise(self, counts: Counts) -> None:
         rows, found = (torch.from_numpy(part) for part in counts.ngrams(self.order, self.period))
+        self._deepen(rows.shape[1] - 2)  # noisy counts may be of shorter runs
         self.runs, self.counts = _code(rows[:, 0], rows[:, 1:], self.base), found.to(torch.int64)
         self._levels = None
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         """Takes as many runs as there are; a file whose runs are none of this space does not fit."""
-        runs, counts = (state_dict.get(prefix + name) for name in ("runs", "counts"))
+        runs, counts, depth = (state_dict.get(prefix + name) for name in ("runs", "counts", "depth"))
         if runs is not None and counts is not None:
+            if depth is not None and depth.dim() == 0 and 0 <= int(depth) <= self.order:
+                self._deepen(int(depth))
             if not self._are_runs(runs, counts):
                 arguments[-1].append("runs and counts are not those of a Markov chain over this vocabulary")
                 return
             self.runs, self.counts = torch.empty_like(runs, device=self.runs.device), torch.empty_like(counts, device=self.runs.device)
         super()._load_from_state_dict(state_dict, prefix, *arguments)
         self._levels = None
+
+    def _deepen(self, order: int) -> None:
+        self.order = order
+        self.depth.fill_(order)
 
     def _are_runs(self, runs: Tensor, counts: Tensor) -> bool:
         if runs.dim() != 1 or runs.shape != counts.shape or not runs.dtype == counts.dtype == torch.int64:

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from guardrail.training.contract import Batch, Counts, Recipe
+from guardrail.training.contract import Batch, Counts, Question, Recipe, Sums
 from guardrail.vocabulary.frozen import Frozen
 from guardrail.vocabulary.spaces import Block, VectorSpace
 
@@ -28,8 +28,10 @@ REACH = 4.0
 """Standard deviations from a mode's mean to the ends of its offset."""
 NARROWEST = 1e-3
 """Least standard deviation of a mode."""
-ROUNDS = 25
+ROUNDS = 40
 """Of expectation and maximisation."""
+CELLS = 256
+"""Of a number's histogram between its bounds."""
 HEAVIEST = 30.0
 """How much more often the maker may be asked for a category than records have it: bounds the weight of a record's loss."""
 
@@ -71,10 +73,20 @@ class Modes(nn.Module):
                 start += size
         return VectorSpace(tuple(blocks))
 
+    def asks(self) -> tuple[Question, ...]:
+        return (Sums("a histogram of every number", math.sqrt(len(self._reals))),) if self._reals else ()
+
     def fit(self, counts: Counts) -> None:
-        """By expectation and maximisation, from a fixed grid: nothing is drawn."""
-        for _ in range(ROUNDS if self._reals else 0):
-            total = counts.total(self._moments).view(3, *self.means.shape)
+        """By expectation and maximisation on a histogram, from a fixed grid: the records are asked once, and nothing is drawn."""
+        if not self._reals:
+            return
+        histogram = counts.total(self._histogram).double().view(len(self._reals), CELLS).clamp(min=0)
+        centres = ((torch.arange(CELLS, dtype=torch.float64) + 0.5) / CELLS).repeat(len(self._reals), 1)
+        for _ in range(ROUNDS):
+            share = self._shares_at(centres)  # (reals, cells, modes)
+            distance = centres[:, :, None] - self.means[:, None]
+            powers = torch.stack([share, share * distance, share * distance.square()])
+            total = torch.einsum("rc,prcm->prm", histogram, powers)
             sizes, shift = total[0], total[1] / total[0].clamp(min=1e-9)
             variances = (total[2] / sizes.clamp(min=1e-9) - shift.square()).clamp(min=NARROWEST**2)
             seen = sizes > 1e-6
@@ -84,11 +96,10 @@ class Modes(nn.Module):
             self.deviations.copy_(torch.where(seen, variances.sqrt(), self.deviations))
             self.means.copy_(torch.where(seen, self.means + shift, self.means))
 
-    def _moments(self, batch: Batch) -> Tensor:
-        """(records, 3 x reals x modes): each mode's share of the record, and that times the distance from its mean and its square."""
-        share = self._shares(batch.x.double()) * self._counting(batch.x.double())[:, :, None]
-        distance = self._values(batch.x.double())[:, :, None] - self.means
-        return torch.stack([share, share * distance, share * distance.square()], dim=1).flatten(1)
+    def _histogram(self, batch: Batch) -> Tensor:
+        """(records, reals x cells): the cell of each real that counts."""
+        cells = (self._values(batch.x) * CELLS).long().clamp(0, CELLS - 1)
+        return (F.one_hot(cells, CELLS) * self._counting(batch.x)[:, :, None]).flatten(1)
 
     def _values(self, x: Tensor) -> Tensor:
         return x[:, [block.start for block in self._reals]]
@@ -101,8 +112,13 @@ class Modes(nn.Module):
 
     def _shares(self, x: Tensor) -> Tensor:
         """(records, reals, modes): probability of each mode given the value."""
-        z = (self._values(x)[:, :, None] - self.means) / self.deviations
-        return (self.weights.clamp(min=1e-30).log() - self.deviations.log() - 0.5 * z.square()).softmax(2)
+        return self._shares_at(self._values(x).T).transpose(0, 1)
+
+    def _shares_at(self, values: Tensor) -> Tensor:
+        """(reals, values) -> (reals, values, modes): the same at given values."""
+        means, deviations, weights = (part[:, None] for part in (self.means, self.deviations, self.weights))
+        z = (values[:, :, None] - means) / deviations
+        return (weights.clamp(min=1e-30).log() - deviations.log() - 0.5 * z.square()).softmax(2)
 
     @torch.no_grad()
     def widen(self, x: Tensor) -> Tensor:
@@ -176,11 +192,15 @@ class Shares(nn.Module):
         self.register_buffer("true", even)
         self.register_buffer("asked", even.clone())
 
+    def asks(self) -> tuple[Question, ...]:
+        return (Sums("shares of every category", math.sqrt(len(self.sizes))),) if self.places else ()
+
     def count(self, counts: Counts) -> None:
         totals = counts.total(lambda batch: batch.x[:, self.places].double())
         for number, true, asked in zip(totals.split(self.sizes), self.true.split(self.sizes), self.asked.split(self.sizes), strict=True):
+            number = number.clamp(min=0)  # noise can make a count negative
             share = number / number.sum().clamp(min=1e-9)
-            wish = (1 + number.clamp(min=0)).log()
+            wish = (1 + number).log()
             wish = torch.minimum(wish / wish.sum().clamp(min=1e-9), HEAVIEST * share)
             true.copy_(share)
             asked.copy_(wish / wish.sum().clamp(min=1e-9))
@@ -272,7 +292,7 @@ class TabularGan(Wasserstein):
     spaces = ("vector",)
     Options = TabularGanOptions
     plain = Recipe(epochs=20, sample_rate=0.05, batch_size=256, learning_rate=0.002, betas=(0.0, 0.9), average=0.998, schedule="linear")
-    private = None
+    private = Recipe(epochs=40, sample_rate=0.05, learning_rate=0.001, betas=(0.0, 0.9), average=0.99, schedule="linear")
     critic: TabularCritic
     maker: TabularMaker
 
@@ -285,13 +305,16 @@ class TabularGan(Wasserstein):
         self._asked, self._shown = Asked(noise_of(wide, options.latent), self.shares), ModeOutput(self.modes)
         self.pair(wide, options.latent, (maker, critic), turns=options.turns)
         self._noise, self._output = self._asked, self._shown
-        self.critic.penalty = options.penalty
+        self.critic.penalise(options.penalty)
 
     def critic_of(self, network: nn.Module, maker: nn.Module, turns: int, pace: float) -> TabularCritic:
         return TabularCritic(network, maker, self._shown, self._asked, turns, pace)
 
     def maker_of(self, network: nn.Module, critic: nn.Module) -> TabularMaker:
         return TabularMaker(network, critic, self._shown, self._asked)
+
+    def asks(self) -> tuple[Question, ...]:
+        return (*self.modes.asks(), *self.shares.asks())
 
     @torch.no_grad()
     def initialise(self, counts: Counts) -> None:
