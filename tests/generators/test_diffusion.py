@@ -57,6 +57,20 @@ def test_what_is_known_stays_and_the_rest_is_drawn() -> None:
     assert not torch.equal(one, two)
 
 
+@pytest.mark.parametrize(("space", "insistence", "pushed"), [(IMAGE, 3.0, 4.0), (IMAGE, None, 3.0), (VECTOR, None, 1.0)])
+def test_a_filled_part_is_pushed_away_from_what_is_said_without_the_known_part(
+    space: ImageSpace | VectorSpace, insistence: float | None, pushed: float
+) -> None:
+    """A network that answers 1 where it is shown a part, and 0 where it is not."""
+    generator = model(space, insistence=insistence, guidance=0)
+    generator._velocity = lambda x, known, level, label: torch.full_like(x, float(known.any()))  # type: ignore[method-assign]
+    x, rng, label = torch.zeros(2, *generator._shape), torch.Generator().manual_seed(0), torch.zeros(2, dtype=torch.int64)
+    known = torch.zeros_like(x, dtype=torch.bool)
+    assert (generator._guided(x, known, 500, label, rng) == 0).all()
+    known[..., :3] = True
+    assert (generator._guided(x, known, 500, label, rng) == pushed).all()
+
+
 @pytest.mark.parametrize("space", [IMAGE, VECTOR], ids=["image", "vector"])
 def test_samples_are_records_of_the_space_and_follow_from_the_given_generator(space: ImageSpace | VectorSpace) -> None:
     generator = model(space)
