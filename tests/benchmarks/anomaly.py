@@ -51,7 +51,7 @@ def main() -> None:
     raw, schema = load(given.data)
     frame, _ = modality("image").cast(raw, schema, on_error="fail", where=given.data)
     order = np.random.default_rng(0).permutation(len(frame))
-    learn, look = frame.iloc[order[: given.records]], frame.iloc[order[-2000:]].reset_index(drop=True)
+    learn, look = frame.iloc[order[: given.records]], frame.iloc[order[given.records :][-2000:]].reset_index(drop=True)
     target = str(schema.target)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GUARDRAIL_HOME"] = folder

@@ -222,6 +222,16 @@ def test_fading_in_begins_where_the_stage_before_ended():
     assert torch.allclose(*pictures, atol=1e-4) and torch.allclose(*scores, atol=1e-3)
 
 
+@pytest.mark.parametrize("layer", ["conv", "halving", "doubling"])
+def test_layers_of_equal_pace_hand_on_unit_noise_at_twice_its_variance(layer: str):
+    """Before the rectifier, which halves it; far from the border, where a kernel meets nothing but zeros."""
+    from guardrail.generators import progan
+
+    torch.manual_seed(0)
+    out = getattr(progan, layer)(32, 64)(torch.randn(4, 32, 16, 16)).detach()
+    assert float(out[..., 2:-2, 2:-2].var()) == pytest.approx(2.0, rel=0.1)
+
+
 def test_the_level_that_progan_reached_is_saved_with_it():
     generator, again = build("progan", GREY), build("progan", GREY)
     generator.players()["maker"].before_step(0.0)
