@@ -3,7 +3,7 @@
 `beta` weighs the Kullback-Leibler term (Higgins et al. 2017). The prior is a standard normal or a mixture of normals that is
 learned with the rest, the simplest of those that Tomczak and Welling (2018, https://arxiv.org/abs/1705.07120) compare. `bound`
 is the importance-weighted lower bound on the log-likelihood (Burda et al. 2016, https://arxiv.org/abs/1509.00519); because a
-bound is not a normalised likelihood, it serves as anomaly score and is not given out as `log_likelihood`.
+bound is not a normalised likelihood, it serves as anomaly score (on images there is better) and is not given out as `log_likelihood`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from guardrail.vocabulary.spaces import ImageSpace, SeriesSpace, VectorSpace
 from .adversarial import ACTIVATIONS, Activation, ContinuousSpace, shape_of
 from .blocks import mlp, one_hot
 from .convolutions import SMALLEST, ConvMaker, doublings, norm
-from .likelihoods import PixelLikelihood, likelihood_of
+from .likelihoods import ImageLikelihood, PixelLikelihood, likelihood_of
 from .priors import Mixture, Normal, log_normal
 
 SWEEPS = 20
@@ -47,7 +47,13 @@ class VaeOptions(Frozen):
     likelihood: PixelLikelihood = Field(default="bernoulli", description="of an image's values")
     network: Literal["mlp", "convolutional"] = Field(default="mlp", description="on images")
     width: int = Field(default=32, gt=0, description="convolutional: channels at half the image's size")
-    draws: int = Field(default=16, gt=0, description="latent codes per record in the anomaly score's bound")
+    draws: int = Field(default=16, gt=0, description="latent codes per record in the anomaly score's bound; images do without")
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """(records, channels, height, width) -> (records,): the differences between neighbouring values, summed."""
+    steps = (images.diff(dim=2), images.diff(dim=3))
+    return torch.stack([step.abs().flatten(1).sum(1) for step in steps]).sum(0)
 
 
 class ConvEncoder(nn.Module):
@@ -145,9 +151,18 @@ class Vae(Generator, Player):
             weights.append(likelihood + self.prior.log_density(codes) - log_normal(codes, mean, log_variance))
         return torch.stack(weights).logsumexp(0) - math.log(draws)
 
+    @torch.no_grad()
     def anomaly_score(self, batch: Batch) -> Tensor:
-        """Minus the importance-weighted bound; its draws come from torch's generator."""
-        return -self.bound(batch, self.options.draws)
+        """Minus the importance-weighted bound, whose draws come from torch's generator.
+
+        Of images the squared error of the reconstruction to the image's complexity, its total variation: by likelihood alone a
+        plain image of something never seen is more familiar than a busy one of something well known (Nalisnick et al. 2019,
+        arXiv 1810.09136; corrected by complexity, though otherwise measured, in Serrà et al. 2020, arXiv 1909.11480).
+        """
+        if not isinstance(self.likelihood, ImageLikelihood):
+            return -self.bound(batch, self.options.draws)
+        again = self.likelihood.records(self.decode(self.encode(batch)[0], batch.given), None)
+        return (again - batch.x).square().flatten(1).sum(1) / (total_variation(batch.x) + 1)  # 1: of an image of one colour
 
     @torch.no_grad()
     def complete(self, batch: Batch, known: Tensor, rng: torch.Generator) -> Tensor:

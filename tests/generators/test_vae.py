@@ -78,3 +78,22 @@ def test_every_network_fits_every_size(network: str, size: tuple[int, int], prio
     made = vae.sample(4, torch.Generator().manual_seed(0), batch.given)
     assert made.shape == batch.x.shape and made.abs().max() <= 1
     assert set(vae.diagnose(batch)) == {"reconstruction", "divergence"}
+
+
+def test_an_images_strangeness_is_its_error_to_its_contours():
+    """By hand: a decoder that answers grey. One bright pixel has four contours, a bright corner two: the plainer is the stranger."""
+    vae = Vae(ImageSpace(1, 4, 4), VaeOptions())
+    vae.decode = lambda codes, given: torch.zeros(len(codes), 16)  # type: ignore[method-assign]
+    x = torch.full((3, 1, 4, 4), -1.0)
+    x[0, 0, 1, 1] = x[1, 0, 0, 0] = 1.0
+    torch.testing.assert_close(vae.anomaly_score(Batch.of(x)), torch.tensor([16 / 9, 16 / 5, 16.0]))
+
+
+def test_a_series_strangeness_is_minus_its_bound():
+    vae = Vae(SeriesSpace(("a",), 6), VaeOptions(draws=3))
+    batch = Batch.of(torch.rand(4, 6, 1))
+    scores = []
+    for score in (lambda: vae.anomaly_score(batch), lambda: -vae.bound(batch, 3)):
+        torch.manual_seed(0)
+        scores.append(score())
+    torch.testing.assert_close(*scores)
