@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from guardrail.training.contract import Batch, Generator, Player
+from guardrail.training.contract import Batch, Generator, Player, Recipe
 from guardrail.vocabulary.frozen import Frozen
 from guardrail.vocabulary.spaces import TokenSpace
 
@@ -77,7 +77,7 @@ class SequenceModel(Generator, Player):
     """One player, one loss per record: minus its log-probability, in nats."""
 
     spaces = ("tokens",)
-    private = None
+    private: Recipe | None = None
 
     def __init__(self, space: TokenSpace, options: Any, *, width: int) -> None:
         """`width`: of the inputs that `hidden` takes."""

@@ -38,9 +38,9 @@ class Use(NamedTuple):
 class Rule:
     """Both answers for one kind of layer, which may have been used several times by each record's loss."""
 
-    squares: Callable[[Any, Sequence[Use]], Tensor]
+    squares: Callable[[Any, Sequence[Any]], Tensor]
     """(records,): squared norm of the gradient of all the layer's trained weights together, over all uses."""
-    weighted: Callable[[Any, Use, Tensor], dict[str, Tensor]]
+    weighted: Callable[[Any, Any, Tensor], dict[str, Tensor]]
     """By parameter name the sum over records of factor x gradient, of one use; the last argument holds the factors, (records,)."""
     linear: bool = False
     """A linear map, whose transposed use the rule knows too."""

@@ -59,7 +59,8 @@ def run_norm(question: Runs, space: TokenSpace) -> float:
 
 
 def cells_of(question: Runs, space: TokenSpace) -> int:
-    return question.period * (max(space.sizes) + 1) ** (question.order + 1)
+    cells: int = question.period * (max(space.sizes) + 1) ** (question.order + 1)
+    return cells
 
 
 def longest(order: int, period: int, space: TokenSpace) -> int:

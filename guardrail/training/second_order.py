@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.grad import conv1d_input, conv2d_input
 
 Told = Callable[[nn.Module, Tensor, Tensor, bool], None]
 """Layer, what its weights were applied to, what came out, and whether they were used transposed."""
@@ -22,7 +23,7 @@ Told = Callable[[nn.Module, Tensor, Tensor, bool], None]
 def told(layers: Sequence[nn.Module], tell: Told) -> Iterator[None]:
     """`layers`: of nn.Linear, nn.Conv1d, nn.Conv2d. Tells of every use within, on the way there and on the way back."""
     for layer in layers:
-        layer.forward = _noted(layer, tell)  # type: ignore[method-assign]
+        layer.forward = _noted(layer, tell)
     try:
         yield
     finally:
@@ -32,7 +33,7 @@ def told(layers: Sequence[nn.Module], tell: Told) -> Iterator[None]:
 
 def _noted(layer: Any, tell: Told) -> Callable[[Tensor], Tensor]:
     def forward(x: Tensor) -> Tensor:
-        y: Tensor = _Forth.apply(x, layer.weight, layer, tell)
+        y: Tensor = _Forth.apply(x, layer.weight, layer, tell)  # type: ignore[no-untyped-call]
         tell(layer, x.detach(), y, False)
         return y
 
@@ -57,8 +58,8 @@ def _back(layer: Any, gradient: Tensor, shape: torch.Size) -> Tensor:
     """The transposed map: from the gradient at the output to the one at an input of this shape."""
     if isinstance(layer, nn.Linear):
         return gradient @ layer.weight
-    transposed = torch.nn.grad.conv1d_input if isinstance(layer, nn.Conv1d) else torch.nn.grad.conv2d_input
-    found: Tensor = transposed(shape, layer.weight, gradient, layer.stride, layer.padding, layer.dilation)
+    transposed = conv1d_input if isinstance(layer, nn.Conv1d) else conv2d_input
+    found: Tensor = transposed(shape, layer.weight, gradient, layer.stride, layer.padding, layer.dilation)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -77,7 +78,7 @@ class _Forth(torch.autograd.Function):
         (gradient,) = gradients
         if not torch.is_grad_enabled():  # the last way back: no loss contains what comes out
             return _back(ctx.layer, gradient, ctx.shape), None, None, None
-        found: Tensor = _Back.apply(gradient, ctx.layer.weight, ctx.layer, ctx.shape)
+        found: Tensor = _Back.apply(gradient, ctx.layer.weight, ctx.layer, ctx.shape)  # type: ignore[no-untyped-call]
         ctx.tell(ctx.layer, gradient.detach(), found, True)
         return found, None, None, None
 

@@ -81,9 +81,8 @@ def test_what_was_not_announced_is_refused_and_so_is_asking_once_more():
 
 
 def test_sums_have_the_noise_that_was_charged():
-    data, errors = dataset(text(30), TEXT), []
-    for _ in range(40):
-        errors.append(asked(data, Sums("noise", 3.0), noise=2.0).total(lambda batch: torch.zeros(len(batch), 200)))
+    data = dataset(text(30), TEXT)
+    errors = [asked(data, Sums("noise", 3.0), noise=2.0).total(lambda batch: torch.zeros(len(batch), 200)) for _ in range(40)]
     assert float(torch.stack(errors).std()) == pytest.approx(6.0, rel=0.05)
 
 
