@@ -21,6 +21,10 @@ from torch.nn.grad import conv2d_weight
 from .layers import MaskedLinear
 
 
+ROUNDING = 16.0
+"""Errors of a sum of products, in units of the last place of the sum of their sizes."""
+
+
 class Use(NamedTuple):
     """One use of a layer's weights: what they were applied to, and the gradient of the losses at what came out.
 
@@ -73,8 +77,16 @@ def _outer_squares(inputs: Tensor, gradients: Tensor) -> Tensor:
     if positions == 1:
         return inputs[:, 0].square().sum(1) * gradients[:, 0].square().sum(1)
     if positions * (read + given) <= read * given:
-        return (torch.bmm(inputs, inputs.mT) * torch.bmm(gradients, gradients.mT)).sum((1, 2))
+        squares = (torch.bmm(inputs, inputs.mT) * torch.bmm(gradients, gradients.mT)).sum((1, 2))
+        return _not_below(squares, (inputs.norm(dim=2) * gradients.norm(dim=2)).sum(1))
     return torch.bmm(gradients.mT, inputs).square().sum((1, 2))
+
+
+def _not_below(squares: Tensor, most: Tensor) -> Tensor:
+    """Squared norms by Gram matrices, made too large rather than too small: where the parts of a record's gradient cancel, rounding
+    errors as large as theirs remain, and a norm that came out too small would let the record past the clip. `most`: the parts' norms,
+    summed."""
+    return squares.clamp_min(0) + ROUNDING * torch.finfo(squares.dtype).eps * most.square()
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
@@ -121,7 +133,7 @@ def _embedding_squares(layer: nn.Embedding, uses: Sequence[Use]) -> Tensor:
     indices = _joined([use.inputs.reshape(len(use.inputs), -1) for use in uses])
     gradients = _joined([_positions(use.gradient) for use in uses])
     same = (indices[:, :, None] == indices[:, None, :]).to(gradients)
-    return (torch.bmm(gradients, gradients.mT) * same).sum((1, 2))
+    return _not_below((torch.bmm(gradients, gradients.mT) * same).sum((1, 2)), gradients.norm(dim=2).sum(1))
 
 
 def _embedding_weighted(layer: nn.Embedding, use: Use, factors: Tensor) -> dict[str, Tensor]:

@@ -109,3 +109,23 @@ class Doubled(nn.Linear):
 
 def test_a_subclass_has_its_parent_s_rule_only_where_it_computes_the_same():
     assert rule_of(Renamed(2, 2)) is rule_of(nn.Linear(2, 2)) and rule_of(Doubled(2, 2)) is None
+
+
+@pytest.mark.parametrize("scale", [1e2, 1e3, 1e4, 1e5])
+@pytest.mark.parametrize("kind", ["linear", "embedding"])
+def test_parts_that_cancel_do_not_carry_a_record_past_the_clip(scale: float, kind: str):
+    """In single precision the Gram matrices' rounding errors are larger than what is left: the norm must not come out too small."""
+    torch.set_default_dtype(torch.float32)
+    layer: nn.Module = nn.Linear(200, 300, bias=False) if kind == "linear" else nn.Embedding(5, 300)
+    inputs = torch.randn(40, 1, 200).repeat(1, 4, 1) if kind == "linear" else torch.full((40, 4), 2)
+    gradient = scale * torch.randn(40, 1, 300) * torch.tensor([1.0, -1.0, 1.0, -1.0])[:, None]
+    gradient[:, 0] += 0.02 * torch.randn(40, 300)
+    rule, use = rule_of(layer), Use(inputs, gradient)
+    assert rule is not None
+    norms = rule.squares(layer, [use]).sqrt()
+    assert norms.isfinite().all()
+    for i, norm in enumerate(norms):
+        one = torch.zeros(40)
+        one[i] = min(1.0, 0.5 / float(norm))  # the clip is far below what is left
+        (contribution,) = rule.weighted(layer, use, one).values()
+        assert float(contribution.double().norm()) <= 0.5 * (1 + 1e-3)
