@@ -20,7 +20,6 @@ from torch.nn.grad import conv2d_weight
 
 from .layers import MaskedLinear
 
-
 ROUNDING = 16.0
 """Errors of a sum of products, in units of the last place of the sum of their sizes."""
 

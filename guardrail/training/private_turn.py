@@ -6,6 +6,7 @@ mechanisms whose batches are independent.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 
 from ..vocabulary.errors import Unsupported
-from .clipping import gradients, trained, ways_for
+from .clipping import LossesOf, gradients, trained, ways_for
 from .contract import Batch, Player
 from .secure import Stream, gaussian
 
@@ -24,6 +25,8 @@ GRID = 2.0**-20
 """Noisy sums are rounded to this part of the noise's deviation."""
 
 
+TRIED = 8
+"""Records of the first batch by which a way of clipping is chosen."""
 HANDLED = (nn.RNNBase, nn.MultiheadAttention)
 """Opacus refuses them since its hooks cannot follow what goes on within; they mix no records, and we have other ways."""
 
@@ -77,6 +80,7 @@ class PrivateTurn:
         self.optimizer = _NoisyOptimizer(optimizer, noise_multiplier=noise_multiplier, clip=clip, normaliser=normaliser, source=source)
         self._ways = ways_for(player)
         self._trusted = False
+        self._batches_seen = 0
 
     @property
     def way(self) -> str:
@@ -99,8 +103,8 @@ class PrivateTurn:
         """Per parameter the sum over records of min(1, clip / norm) x gradient; zeros for an empty batch."""
         before = self._state()
         sums = [torch.zeros_like(parameter) for parameter in self.optimizer.params]
-        if len(batch) and not self._trusted:
-            self._try_on(batch[:1])
+        if len(batch):
+            self._keep_watch(batch[:1]) if self._trusted else self._try_on(batch[:TRIED])
         for chunk in batch.split(self._ways[0].records) if len(batch) else ():
             for total, gradient in zip(sums, self._clipped_chunk(chunk), strict=True):
                 total += gradient
@@ -131,20 +135,39 @@ class PrivateTurn:
             self._next_way()
         return measured
 
-    def _try_on(self, record: Batch) -> None:
-        """Leaves a way that does not see the whole gradient of a record: a weight used outside its layer is measured by no layer,
-        and clipping would not bound it."""
-        while len(self._ways) > 1:
-            with _same_draws():
-                truth = torch.stack([g.square().sum() for g in gradients(self._losses(record).sum(), trained(self.player))]).sum().sqrt()
-            with _same_draws():
-                found = self._ways[0].measure(record, self._losses)
-            if not truth.isfinite():
-                return  # tells nothing: the next batch's first record is tried
-            if found is not None and (truth - found[1][0]).abs() <= 1e-3 * truth + 1e-9:
-                break
+    def _try_on(self, records: Batch) -> None:
+        """Settles on the fastest way that sees the whole gradient of every record tried: a weight used outside its layer is measured by
+        no layer, and clipping would not bound it. A record without a finite gradient that is not 0 tells nothing; where none tells
+        anything, only the way that takes any player is safe."""
+        refuse_mixed(self.player, records, self._losses)
+        truths = [(record, norm) for record in records.split(1) if (norm := self._norm(record)) > 0 and math.isfinite(norm)]
+        while len(self._ways) > 1 and not (truths and all(self._sees(record, norm) for record, norm in truths)):
             self._next_way()
         self._trusted = True
+
+    def _keep_watch(self, record: Batch) -> None:
+        """The same of one record, less and less often: what a player computes may change while it trains."""
+        self._batches_seen += 1
+        if self._batches_seen & (self._batches_seen - 1) or len(self._ways) == 1:
+            return  # at the 1st, 2nd, 4th, 8th … batch
+        norm = self._norm(record)
+        if math.isfinite(norm) and not self._sees(record, norm):
+            raise Unsupported(
+                f"{type(self.player).__name__} began to use a parameter outside the layer that owns it in the course of its training: "
+                "steps may have been taken whose gradients were not clipped as promised, so the model is thrown away; what was charged "
+                "stays charged"
+            )
+
+    def _norm(self, record: Batch) -> float:
+        """Of the whole gradient, by autograd."""
+        with _same_draws():
+            squares = [part.square().sum() for part in gradients(self._losses(record).sum(), trained(self.player))]
+        return float(torch.stack(squares).sum().sqrt())
+
+    def _sees(self, record: Batch, norm: float) -> bool:
+        with _same_draws():
+            found = self._ways[0].measure(record, self._losses)
+        return found is not None and abs(norm - float(found[1][0])) <= 1e-3 * norm + 1e-9
 
     def _next_way(self) -> None:
         self._ways.pop(0).close()
@@ -181,6 +204,23 @@ def refuse_mixing_layers(player: Player) -> None:
     faults += [str(fault) for module in player.modules() if not isinstance(module, HANDLED) for fault in _by_opacus(module)]
     if faults:
         raise Unsupported(f"{type(player).__name__} cannot be trained privately: {faults[0]}")
+
+
+def refuse_mixed(player: Player, records: Batch, losses_of: LossesOf) -> None:
+    """Another record in the first place must move no other record's loss: what a player computes outside its layers (a mean over the
+    batch) no validator of layers sees, and then one record's gradient is not its own."""
+    if len(records) < 2:
+        return
+    others = records[torch.tensor([len(records) - 1, *range(1, len(records))], device=records.x.device)]
+    with _same_draws():
+        before = losses_of(records)[1:].detach()
+    with _same_draws():
+        after = losses_of(others)[1:].detach()
+    if not torch.allclose(before, after, rtol=1e-3, atol=1e-5, equal_nan=True):
+        raise Unsupported(
+            f"{type(player).__name__}.losses() lets one record move another's loss (a mean over the batch?), so that clipping record by "
+            "record bounds nothing; compute every record's loss from that record alone"
+        )
 
 
 def _by_opacus(module: nn.Module) -> list[Exception]:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from guardrail.generators.tabular_gan import HEAVIEST, Modes, TabularGan, TabularGanOptions
+from guardrail.generators.modes import Modes
+from guardrail.generators.tabular_gan import HEAVIEST, TabularGan, TabularGanOptions
 from guardrail.training.contract import Batch
 from guardrail.training.plain import ExactCounts
 from guardrail.training.strategy import Dataset

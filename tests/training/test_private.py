@@ -225,7 +225,7 @@ def test_without_noise_to_speak_of_the_step_goes_down_the_gradient():
 
 
 def test_a_loss_of_the_wrong_shape_is_refused_before_it_can_broadcast():
-    with pytest.raises(Unsupported, match=r"must be \(1,\)"):
+    with pytest.raises(Unsupported, match=r"must be \(6,\)"):
         turn_for(ColumnLoss(), torch.randn(6, 5)).step()
 
 
@@ -349,6 +349,63 @@ class Steep(Player):
         x = batch.x.detach().requires_grad_(True)
         (slopes,) = torch.autograd.grad(self.network(x).sum(), x, create_graph=True)
         return (slopes.square().sum(1).sqrt() - 1).square() - self.network(batch.x).squeeze(1)
+
+
+class TiedBehindZero(Tied):
+    """The records that come first have no gradient, and so tell nothing."""
+
+    def losses(self, batch: Batch) -> Tensor:
+        return super().losses(batch) * (batch.x[:, 4] != 0)
+
+
+class NowAndThen(Regression):
+    """A weight is used outside its layer by some records only."""
+
+    def losses(self, batch: Batch) -> Tensor:
+        outside = batch.x[:, :4] @ self.layers[0].weight[0]
+        return super().losses(batch) + torch.where(batch.x[:, 4] > 1, outside.square(), 0.0)
+
+
+@pytest.mark.parametrize(("kind", "last"), [(TiedBehindZero, 0.0), (NowAndThen, -1.0)])
+def test_a_first_record_that_tells_nothing_is_no_proof(kind: type[Player], last: float, doubles: None):
+    torch.manual_seed(0)
+    player, batch = kind(), torch.randint(1, 4, (40, 5)).to(torch.float64)
+    batch[:5, 4] = last
+    turn = turn_for(player)
+    for fast, slow in zip(turn.clipped_sum(Batch.of(batch)), loop_of_one(player, batch), strict=True):
+        assert torch.allclose(fast, slow, atol=1e-12, rtol=1e-9)
+
+
+class Centred(Regression):
+    """Mixes records without any layer that would say so."""
+
+    def losses(self, batch: Batch) -> Tensor:
+        return (self.layers(batch.x[:, :4]).squeeze(1) - batch.x[:, 4].mean()).square()
+
+
+def test_a_mean_over_the_batch_outside_any_layer_is_refused():
+    with pytest.raises(Unsupported, match="move another's loss"):
+        turn_for(Centred(), torch.randn(6, 5)).step()
+
+
+class Turning(Regression):
+    """Begins to use a weight outside its layer in the course of its training."""
+
+    late = False
+
+    def losses(self, batch: Batch) -> Tensor:
+        return super().losses(batch) + (batch.x[:, :4] @ self.layers[0].weight[0]).square() * self.late
+
+
+def test_a_player_that_changes_what_it_computes_is_stopped():
+    player = Turning()
+    turn = turn_for(player, torch.randn(6, 5))
+    for _ in range(5):
+        turn.step()
+    player.late = True
+    with pytest.raises(Unsupported, match="in the course of its training"):
+        for _ in range(8):
+            turn.step()
 
 
 @pytest.mark.parametrize("kind", [Twice, Steep])
@@ -605,3 +662,14 @@ def test_schema_epsilon_is_refused_by_name():
 def test_seeded_streams_serve_tests_only():
     assert isinstance(strategy(Bookkeeping(), noise="seeded")._source(0), SeededStream)
     assert isinstance(strategy(Bookkeeping())._source(0), SecureStream)
+
+
+class Unready(Tiny):
+    private = None
+
+
+def test_a_family_without_a_private_recipe_is_refused_before_a_record_is_read():
+    spending = Bookkeeping()
+    with pytest.raises(Unsupported, match="cannot be trained privately yet, and nothing was read"):
+        strategy(spending).recipe(Unready())
+    assert spending.reserved is None
