@@ -19,6 +19,7 @@ TABLE: dict[str, Entry] = {
     "parity": Entry(".fairness.parity:Parity", "group fairness of the downstream model"),
     "representation": Entry(".bias.representation:Representation", "who is missing from the synthetic data"),
     "accounting": Entry(".privacy.accounting:Accounting", "the epsilon and delta of the receipt", modalities=EVERY),
+    "claim": Entry(".privacy.claim:Claim", "an attack on the training's canaries, beside the claimed epsilon", modalities=EVERY),
     "copies": Entry(".privacy.copies:Copies", "training rows that reappear cell by cell"),
     "nearest": Entry(".privacy.nearest:Nearest", "closer to training rows than to unseen rows?"),
     "membership": Entry(".privacy.membership:Membership", "membership inference attacks"),

@@ -65,6 +65,7 @@ def assemble(folder: RunFolder, material: Material, model: Model, *, home: Home)
         floor_likelihood=model.floor_likelihood if model.has_likelihood and space_of(model.generator, model.codec) == "tokens" else None,
         modality=schema.modality,
         monitor=folder.monitor,
+        canaries=folder.canaries,
         hashes=hashes,
     )
     rows = {"train": len(material.train), "holdout": 0 if material.holdout is None else len(material.holdout), "synthetic": len(synthetic)}

@@ -15,6 +15,7 @@ from ..data.modality import modality
 from ..marks.manifest import SUFFIX
 from ..privacy_accounting.receipts import read_receipt
 from ..vocabulary import documents
+from ..vocabulary.canaries import CanaryRecord, CanaryRecords
 from ..vocabulary.errors import ArtifactError, InputError
 from ..vocabulary.frozen import parse
 from ..vocabulary.monitor import MonitorRecord
@@ -73,6 +74,14 @@ class RunFolder:
         return parse(MonitorRecord, documents.read_json(file, error=ArtifactError), where=str(file), error=ArtifactError)
 
     @property
+    def canaries(self) -> tuple[CanaryRecord, ...]:
+        """What became of them, by player; empty where the training was asked for none."""
+        file = self.path / "canaries.json"
+        if not file.is_file():
+            return ()
+        return parse(CanaryRecords, documents.read_json(file, error=ArtifactError), where=str(file), error=ArtifactError).canaries
+
+    @property
     def report(self) -> Path:
         return self.path / "report"
 
@@ -90,6 +99,7 @@ class RunFolder:
             "weights": "weights.safetensors",
             "codec": "codec.json",
             "monitor": "monitor.json",
+            "canaries": "canaries.json",
         }
         found = {role: documents.sha256_of_file(self.path / name) for role, name in files.items() if (self.path / name).is_file()}
         return {**found, "synthetic": sha256_of_samples(self.samples)} if self.samples.exists() else found

@@ -19,6 +19,7 @@ from ..training.fit import Settings, train
 from ..training.loop import Progress
 from ..training.model import Model, codec_document
 from ..vocabulary import documents
+from ..vocabulary.canaries import CanaryRecords
 from ..vocabulary.card import Words
 from ..vocabulary.errors import ArtifactError, SpecError, Unsupported
 from ..vocabulary.frozen import parse
@@ -208,6 +209,8 @@ def _write_training(partial: Path, spec: Spec, model: Model, words: Words, watch
     documents.write_atomic(partial / "metrics.jsonl", watch.log(private=model.receipt.privacy is not None))
     if model.monitor is not None:
         documents.write_json(partial / "monitor.json", document(model.monitor))
+    if model.canaries:
+        documents.write_json(partial / "canaries.json", document(CanaryRecords(canaries=model.canaries)))
     for step, picture in watch.pictures.items():
         documents.write_atomic(partial / "pictures" / f"step-{step:06d}.png", picture)
 

@@ -104,3 +104,18 @@ def zcdp_of(epsilon: float, delta: float) -> float:
     """rho with rho + 2 sqrt(rho ln(1/delta)) = epsilon (Bun and Steinke 2016): a scale for dividing a budget, never a claim."""
     log = math.log(1 / delta)
     return float((math.sqrt(log + epsilon) - math.sqrt(log)) ** 2)
+
+
+def total_variation(mechanisms: Sequence[Mechanism]) -> float:
+    """Upper bound on how far one unit can move the distribution of everything that leaves: delta at epsilon 0.
+
+    Whoever must tell whether a unit was there is right with probability at most (1 + this) / 2.
+    """
+    history = _history(mechanisms)
+    if not history:
+        return 0.0
+    accountant = PRVAccountant()
+    accountant.history = list(history)
+    error, slip = 1e-3, 1e-8
+    with _quiet():
+        return min(1.0, float(accountant._get_dprv(eps_error=error, delta_error=slip).compute_delta_estimate(-error)) + slip)

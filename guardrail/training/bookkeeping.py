@@ -10,7 +10,7 @@ Only for players whose every trainable parameter belongs to one layer with a rul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from . import recurrent_rules
+from .canaries import Canaries, Guest
 from .contract import Player
 from .layer_rules import Rule, Use, rule_of
 from .second_order import told
@@ -60,6 +61,9 @@ class Notes:
         self._second_order = player.second_order
         self._noted: list[_Noted] = []
         self._uses: dict[nn.Module, list[Any]] = {}
+        self._guests: list[Guest] = []
+        self.canaries: Canaries | None = None
+        """Those of them that wait join the batch that is measured next."""
         self.complete = not self._second_order or all(rule.linear for rule in self._rules.values())
         """False once a layer ran on something that does not have the records first. One that did not run owes nothing."""
 
@@ -105,24 +109,39 @@ class Notes:
         return bool(self._noted)
 
     def measure(self, losses: Tensor) -> Tensor:
-        """(records,): the norm of each record's whole gradient, from one backward pass that stops at the layers' outputs."""
+        """(records,): the norm of each record's whole gradient, from one backward pass that stops at the layers' outputs; behind
+        them those of the canaries that join."""
         outputs = [noted.out for noted in self._noted]
         # A layer that ran and was not used (no number among the columns) has no gradient to contribute.
         gradients = torch.autograd.grad(losses.sum(), outputs, allow_unused=True, materialize_grads=True)
         self._uses = {}
         for noted, gradient in zip(self._noted, gradients, strict=True):
             self._uses.setdefault(noted.layer, []).append(noted.use(gradient))
-        squares = torch.zeros(len(losses), device=losses.device, dtype=losses.dtype)
-        for layer, uses in self._uses.items():
-            squares += self._rules[layer].squares(layer, uses)
-        return squares.sqrt()
+        self._guests = self.canaries.guests(self._uses) if self.canaries is not None else []
+        theirs = (self._squares({guest.layer: [guest.use]}, losses.new_zeros(len(guest.canaries))) for guest in self._guests)
+        return torch.cat([self._squares(self._uses, torch.zeros_like(losses)), *theirs]).sqrt()
+
+    def _squares(self, uses: Mapping[nn.Module, Sequence[Any]], total: Tensor) -> Tensor:
+        """Added to `total`, (rows,)."""
+        for layer, parts in uses.items():
+            total += self._rules[layer].squares(layer, parts)
+        return total
 
     def weighted_sum(self, factors: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-        """Per parameter the sum over records of factor x gradient, after `measure`."""
+        """Per parameter the sum over records of factor x gradient, after `measure`; the canaries get theirs."""
+        sizes = [len(guest.canaries) for guest in self._guests]
+        own, *others = factors.split([len(factors) - sum(sizes), *sizes])
+        for guest, factor in zip(self._guests, others, strict=True):
+            guest.take(self._weighted({guest.layer: [guest.use]}, factor)[id(guest.parameter)])
+        sums = self._weighted(self._uses, own)
+        return [sums.get(id(parameter), torch.zeros_like(parameter)) for parameter in parameters]
+
+    def _weighted(self, uses: Mapping[nn.Module, Sequence[Any]], factors: Tensor) -> dict[int, Tensor]:
+        """By the id of a parameter."""
         sums: dict[int, Tensor] = {}
-        for layer, uses in self._uses.items():
-            for use in uses:
+        for layer, parts in uses.items():
+            for use in parts:
                 for name, total in self._rules[layer].weighted(layer, use, factors).items():
                     key = id(getattr(layer, name))
                     sums[key] = sums[key] + total if key in sums else total
-        return [sums.get(id(parameter), torch.zeros_like(parameter)) for parameter in parameters]
+        return sums

@@ -17,6 +17,7 @@ from opacus.grad_sample.grad_sample_module_fast_gradient_clipping import GradSam
 from torch import Tensor, nn
 
 from .bookkeeping import Notes, supports
+from .canaries import Canaries
 from .contract import Batch, Player
 
 LossesOf = Callable[[Batch], Tensor]
@@ -53,7 +54,11 @@ class OnePass:
     def measure(self, chunk: Batch, losses_of: LossesOf) -> tuple[Tensor, Tensor] | None:
         with self._notes.taken(len(chunk)):
             losses = losses_of(chunk)
-        return (losses, self._notes.measure(losses)) if self._notes.complete and self._notes.any else None
+        return (losses.detach(), self._notes.measure(losses)) if self._notes.complete and self._notes.any else None
+
+    def invite(self, canaries: Canaries | None) -> None:
+        """Those of them that wait join the batch that is measured next: their norms follow the records', and so do their factors."""
+        self._notes.canaries = canaries
 
     def weighted_sum(self, factors: Tensor) -> list[Tensor]:
         return self._notes.weighted_sum(factors, self._parameters)

@@ -194,7 +194,7 @@ def _train(
         versions=_versions(),
     )
     classes = outcome.counts.conditions() if generator.conditional else ()
-    return Model(settings.generator, generator, floor, codec, receipt, classes, outcome.monitor)
+    return Model(settings.generator, generator, floor, codec, receipt, classes, outcome.monitor, outcome.canaries)
 
 
 def _spending(material: Material, settings: Settings, home: Home, tell: Callable[[str], None], world: World) -> LedgerSpending:

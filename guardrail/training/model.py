@@ -17,6 +17,7 @@ from ..data.codec import Codec
 from ..data.modality import modality
 from ..privacy_accounting.receipts import read_receipt
 from ..vocabulary import documents
+from ..vocabulary.canaries import CanaryRecord
 from ..vocabulary.errors import ArtifactError, SpecError, Unsupported
 from ..vocabulary.frozen import parse
 from ..vocabulary.monitor import MonitorRecord
@@ -45,6 +46,8 @@ class Model:
     """Per condition the shares of the classes in the training data: what a conditional model draws from where nothing is asked."""
     monitor: MonitorRecord | None = None
     """What was seen of its training, where it was watched; not part of what `load` reads."""
+    canaries: tuple[CanaryRecord, ...] = ()
+    """What became of the canaries of a private training that was asked for some; not part of what `load` reads either."""
 
     def sample(self, n: int, *, seed: int = 0, given: np.ndarray | None = None) -> pd.DataFrame:
         """`n` records; the same seed gives the same ones.

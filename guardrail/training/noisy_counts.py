@@ -3,6 +3,9 @@
 A family says beforehand what it will ask (`Generator.asks`); the plan turns each question into Gaussian queries, and a question
 that was not announced, or once more than announced, is refused. Each record's part of an answer is clipped here, whatever the
 family says of it. Noise is on every cell of a public domain, those that no record has included.
+
+Where canaries are asked for, every answer has dead cells behind its own, noised by the same call: a secret fair coin puts into each
+of them what one record may add at most, or nothing (`canaries`).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..vocabulary.canaries import CanaryRecord
 from ..vocabulary.errors import Unsupported
 from ..vocabulary.receipt import GaussianQuery
 from ..vocabulary.spaces import TokenSpace
@@ -83,16 +87,26 @@ class NoisyCounts:
 
     noisy = True
 
-    def __init__(self, dataset: Dataset, *, queries: Sequence[GaussianQuery], source: Stream, questions: Sequence[Question] = ()) -> None:
-        """`queries`: what was charged: the one-way counts first, then, where there are conditions, theirs, then those of `questions`."""
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        queries: Sequence[GaussianQuery],
+        source: Stream,
+        questions: Sequence[Question] = (),
+        canaries: int = 0,
+    ) -> None:
+        """`queries`: what was charged: the one-way counts first, then, where there are conditions, theirs, then those of `questions`.
+        `canaries`: of each answer."""
         given = dataset.records.given.cpu().numpy()
         asked = len(queries_for(questions, dataset.space, 1.0))
         shares, paid = list(queries[: len(queries) - asked]), list(queries[len(queries) - asked :])
         columns = [(dataset.tokens, dataset.space.sizes), (given, dataset.space.conditions if given.shape[1] else ())]
-        self._counts, *rest = (_noisy(*column, query, source) for column, query in zip(columns, shares, strict=False))
-        self._conditions: tuple[np.ndarray, ...] = rest[0] if rest else ()
         self._dataset, self._source, self._questions = dataset, source, tuple(questions)
-        self._left = paid
+        self._left, self._asked = paid, canaries
+        self.canaries: list[CanaryRecord] = []
+        self._counts, *rest = (self._shares(*column, query) for column, query in zip(columns, shares, strict=False))
+        self._conditions: tuple[np.ndarray, ...] = rest[0] if rest else ()
 
     def one_way(self) -> tuple[np.ndarray, ...]:
         return tuple(smoothed_shares(count) for count in self._counts)
@@ -104,12 +118,12 @@ class NoisyCounts:
         """As contracted, of the longest order that was announced and fits. Cells that noise alone would fill are left out."""
         space = self._dataset.space
         question = Runs(longest(order, period, space), period)
-        deviation, base = self._pay(named(question)), max(space.sizes) + 1
+        query, base = self._pay(named(question)), max(space.sizes) + 1
         counts = torch.zeros(cells_of(question, space), dtype=torch.float64)
         for start in range(0, len(self._dataset.tokens), CHUNK):
             _add_runs(counts, self._dataset.tokens[start : start + CHUNK], question, space)
-        noisy = counts + deviation * gaussian(self._source, len(counts))
-        kept = (noisy > deviation * math.sqrt(2 * math.log(len(noisy)))).nonzero().squeeze(1).numpy()
+        noisy = self._noisy(counts, query)
+        kept = (noisy > query.noise_multiplier * query.sensitivity * math.sqrt(2 * math.log(len(noisy)))).nonzero().squeeze(1).numpy()
         found = np.rint(noisy.numpy()[kept]).astype(np.int64)
         digits = [kept // base**power % base for power in range(question.order, -1, -1)]
         rows = np.stack([kept // base ** (question.order + 1), *digits], axis=1)
@@ -121,16 +135,14 @@ class NoisyCounts:
         question = next((one for one in self._questions if isinstance(one, Sums) and self._is_left(one.what)), None)
         if question is None:
             raise Unsupported("a sum over the records that was not announced, and so not paid for: the family asks more than it declares")
-        deviation, total = self._pay(question.what), torch.zeros(())
+        query, total = self._pay(question.what), torch.zeros(())
         for part in self._dataset.records.split(CHUNK):
             rows = statistic(part).double()
             norms = rows.norm(dim=1, keepdim=True)
             # A record whose statistic is no number has no part in the answer, as if it were not there.
             rows = torch.where(norms.isfinite(), rows * (question.norm / norms.clamp_min(1e-12)).clamp(max=1.0), 0.0)
             total = total + rows.sum(0).cpu()
-        noisy = total + deviation * gaussian(self._source, len(total))
-        grid = deviation * GRID
-        return (noisy / grid).round_().mul_(grid)
+        return self._noisy(total, query)
 
     def records(self) -> float:
         """Every column counts every record once: weighted by their noise, the columns' sums agree on the record count."""
@@ -141,21 +153,31 @@ class NoisyCounts:
     def _is_left(self, what: str) -> bool:
         return any(query.what == what for query in self._left)
 
-    def _pay(self, what: str) -> float:
-        """The deviation of the noise on every cell. Raises where nothing is left of what was announced."""
+    def _pay(self, what: str) -> GaussianQuery:
+        """Raises where nothing is left of what was announced."""
         place = next((i for i, query in enumerate(self._left) if query.what == what), None)
         if place is None:
             raise Unsupported(f"{what}: asked more often than announced, and so not paid for")
-        query = self._left.pop(place)
-        return query.noise_multiplier * query.sensitivity
+        return self._left.pop(place)
 
+    def _shares(self, tokens: np.ndarray, sizes: Sequence[int], query: GaussianQuery) -> tuple[np.ndarray, ...]:
+        """Per column the noisy count of each token, in whole numbers again."""
+        counts = np.concatenate([np.bincount(tokens[:, i], minlength=size) for i, size in enumerate(sizes)])
+        noisy = np.rint(self._noisy(torch.from_numpy(counts).double(), query).numpy())
+        return tuple(np.split(noisy, np.cumsum(sizes)[:-1]))
 
-def _noisy(tokens: np.ndarray, sizes: Sequence[int], query: GaussianQuery, source: Stream) -> tuple[np.ndarray, ...]:
-    """Per column the noisy count of each token; whole numbers again: rounding is post-processing and leaves no low-order bits to read."""
-    deviation = query.noise_multiplier * query.sensitivity
-    return tuple(
-        np.rint(np.bincount(tokens[:, i], minlength=size) + deviation * gaussian(source, size).numpy()) for i, size in enumerate(sizes)
-    )
+    def _noisy(self, cells: Tensor, query: GaussianQuery) -> Tensor:
+        """Cells with their noise; so are the canaries' behind them, whose answers are kept here."""
+        included = self._source.uniform(self._asked) < 0.5
+        deviation = query.noise_multiplier * query.sensitivity
+        grid, everything = deviation * GRID, torch.cat([cells.double(), query.sensitivity * included])
+        noisy = ((everything + deviation * gaussian(self._source, len(everything))) / grid).round_().mul_(grid)
+        if self._asked:
+            scores = noisy[len(cells) :] / query.sensitivity
+            self.canaries.append(
+                CanaryRecord(what=query.what, where="its cells", included=tuple(included.tolist()), scores=tuple(scores.tolist()))
+            )
+        return noisy[: len(cells)]
 
 
 def _add_runs(counts: Tensor, tokens: np.ndarray, question: Runs, space: TokenSpace) -> None:

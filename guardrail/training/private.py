@@ -15,13 +15,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 
+from ..vocabulary.canaries import CanaryRecord
 from ..vocabulary.errors import PrivacyRefused, Unsupported
 from ..vocabulary.plugins import table
 from ..vocabulary.receipt import GaussianQuery, Mechanism, PrivacyClaim, SampledGaussian
 from ..vocabulary.seeds import stream as public_stream
 from ..vocabulary.spaces import TokenSpace
 from ..vocabulary.spec import PrivacySpec
-from .accounting import calibrate, epsilon_prv, epsilon_rdp, zcdp_of
+from .accounting import calibrate, epsilon_prv, epsilon_rdp, total_variation, zcdp_of
+from .canaries import Canaries
 from .conduct import Conduct, Previews
 from .contract import Batch, Generator, Player, Question, Recipe, Runs
 from .loop import Progress, train
@@ -91,11 +93,12 @@ class Private:
         plan = self.plan(len(dataset.space.sizes), players, recipe.clip, rate, steps, conditions=conditions, asked=asked)
         self._spending.reserve(tuple(plan))
         charged = [query for query in plan if isinstance(query, GaussianQuery)]
-        counts = NoisyCounts(dataset, queries=charged, source=source, questions=questions)
+        counts = NoisyCounts(dataset, queries=charged, source=source, questions=questions, canaries=self._privacy.canaries)
         records = self._records if self._records is not None else counts.records()
         self._refuse_delta_of_one_unit(records)
         generator.initialise(counts)
         generator.to(device)
+        seen: tuple[CanaryRecord, ...] = ()
         if players:
             batches = _poisson(dataset.records.to(device), rate, source)
             turns = [
@@ -106,8 +109,12 @@ class Private:
             train(generator, turns, recipe, steps=steps, epsilon_after=self._meter(plan, steps), report=report, companions=previews)
             for turn in turns:
                 turn.close()
+            for name, turn in zip(players, turns, strict=True):
+                if isinstance(turn, PrivateTurn) and turn.canaries is not None:
+                    seen += turn.canaries.records(_gradients_of(name))
         claim = self._claim(self._normalised(plan, rate * records), records)
-        return Outcome(counts, steps, round(rate * records), recipe.epochs if players else 1, claim, None)
+        canaries = _bounded((*counts.canaries, *seen), plan)
+        return Outcome(counts, steps, round(rate * records), recipe.epochs if players else 1, claim, None, canaries=canaries)
 
     def plan(
         self,
@@ -140,7 +147,7 @@ class Private:
         def gradients(noise: float) -> list[Mechanism]:
             return [
                 SampledGaussian(
-                    what=f"gradients of {name}", noise_multiplier=noise, sample_rate=rate, steps=steps * players[name].turns, clip=clip
+                    what=_gradients_of(name), noise_multiplier=noise, sample_rate=rate, steps=steps * players[name].turns, clip=clip
                 )
                 for name in readers
             ]
@@ -174,9 +181,8 @@ class Private:
             mechanism = next(paid) if player.sees_records else None
             yield player, mechanism
 
-    @staticmethod
     def _turn(
-        player: Player, mechanism: SampledGaussian | None, recipe: Recipe, batches: Iterator[Batch], normaliser: float, source: Stream
+        self, player: Player, mechanism: SampledGaussian | None, recipe: Recipe, batches: Iterator[Batch], normaliser: float, source: Stream
     ) -> PrivateTurn | FreeTurn:
         optimizer = optimizer_of(player, recipe)
         if mechanism is None:
@@ -189,7 +195,12 @@ class Private:
             noise_multiplier=mechanism.noise_multiplier,
             normaliser=normaliser,
             source=source,
+            canaries=self._canaries(player, mechanism, source),
         )
+
+    def _canaries(self, player: Player, mechanism: SampledGaussian, source: Stream) -> Canaries | None:
+        made = Canaries(player, self._privacy.canaries, clip=mechanism.clip, rate=mechanism.sample_rate, source=source)
+        return made if made.count else None
 
     def _meter(self, plan: list[Mechanism], steps: int) -> Callable[[int], float | None]:
         """Epsilon so far, at ten of the steps: the accountant is exact and not free."""
@@ -219,6 +230,16 @@ class Private:
             noise=self._privacy.noise,
             schema_sources=self._sources,
         )
+
+
+def _bounded(records: Sequence[CanaryRecord], plan: Sequence[Mechanism]) -> tuple[CanaryRecord, ...]:
+    """With how well anybody can tell, at most, under the mechanism that each record is of."""
+    most = {mechanism.what: total_variation([mechanism]) for mechanism in plan} if records else {}
+    return tuple(record.model_copy(update={"total_variation": most[record.what]}) for record in records)
+
+
+def _gradients_of(player: str) -> str:
+    return f"gradients of {player}"
 
 
 def refuse_conduct(conduct: Conduct) -> None:

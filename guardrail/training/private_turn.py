@@ -17,7 +17,8 @@ from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 
 from ..vocabulary.errors import Unsupported
-from .clipping import LossesOf, gradients, trained, ways_for
+from .canaries import Canaries
+from .clipping import LossesOf, OnePass, gradients, trained, ways_for
 from .contract import Batch, Player
 from .secure import Stream, gaussian
 
@@ -42,16 +43,23 @@ class _NoisyOptimizer(DPOptimizerFastGradientClipping):  # type: ignore[misc]
         )
         self._source = source
         self.free_gradients: list[Tensor] | None = None
+        self.canaries: Canaries | None = None
 
     def add_noise(self) -> None:
-        parameters = list(self.params)
+        dead = [] if self.canaries is None else [self.canaries.sums]
+        noisy = self._noisy([*(parameter.summed_grad for parameter in self.params), *dead])
+        for parameter, gradient in zip(self.params, noisy, strict=False):
+            parameter.grad = gradient
+        if self.canaries is not None:
+            self.canaries.watch(noisy[-1])
+
+    def _noisy(self, sums: list[Tensor]) -> list[Tensor]:
+        """Added in double precision and rounded to a grid that no record had a say in: the low-order bits tell nothing."""
         deviation = self.noise_multiplier * self.max_grad_norm
-        grid = deviation * GRID
-        noise = gaussian(self._source, sum(parameter.numel() for parameter in parameters)).mul_(deviation)
-        for parameter, part in zip(parameters, noise.split([p.numel() for p in parameters]), strict=True):
-            exact = parameter.summed_grad.to(part) + part.view_as(parameter)
-            # Added in double precision and rounded to a grid that no record had a say in: the low-order bits tell nothing.
-            parameter.grad = (exact / grid).round_().mul_(grid).to(parameter)
+        grid, sizes = deviation * GRID, [part.numel() for part in sums]
+        noise = gaussian(self._source, sum(sizes)).mul_(deviation).split(sizes)
+        exact = (part.to(own) + own.view_as(part) for part, own in zip(sums, noise, strict=True))
+        return [(value / grid).round_().mul_(grid).to(part) for value, part in zip(exact, sums, strict=True)]
 
     def scale_grad(self) -> None:
         super().scale_grad()
@@ -73,12 +81,14 @@ class PrivateTurn:
         noise_multiplier: float,
         normaliser: float,
         source: Stream,
+        canaries: Canaries | None = None,
     ) -> None:
         refuse_mixing_layers(player)
         self.player, self._batches = player, batches
         self._normaliser, self._clip = normaliser, clip
         self.optimizer = _NoisyOptimizer(optimizer, noise_multiplier=noise_multiplier, clip=clip, normaliser=normaliser, source=source)
         self._ways = ways_for(player)
+        self.canaries = self.optimizer.canaries = canaries
         self._trusted = False
         self._batches_seen = 0
 
@@ -105,6 +115,7 @@ class PrivateTurn:
         sums = [torch.zeros_like(parameter) for parameter in self.optimizer.params]
         if len(batch):
             self._keep_watch(batch[:1]) if self._trusted else self._try_on(batch[:TRIED])
+        self._invite_canaries()
         for chunk in batch.split(self._ways[0].records) if len(batch) else ():
             for total, gradient in zip(sums, self._clipped_chunk(chunk), strict=True):
                 total += gradient
@@ -115,6 +126,17 @@ class PrivateTurn:
             )
         return sums
 
+    def _invite_canaries(self) -> None:
+        """They go the way of the records. Where that is not the one pass there are none, and the evidence says nothing."""
+        if self.canaries is None:
+            return
+        way = self._ways[0]
+        if isinstance(way, OnePass):
+            self.canaries.sample()
+            way.invite(self.canaries)
+        else:
+            self.canaries = self.optimizer.canaries = None
+
     def _state(self) -> list[tuple[int, int]]:
         """Which tensors the optimizer does not own, and how often each was written."""
         frozen = [parameter for parameter in self.player.parameters() if not parameter.requires_grad]
@@ -122,12 +144,15 @@ class PrivateTurn:
 
     def _clipped_chunk(self, chunk: Batch) -> list[Tensor]:
         losses, norms = self._measured(chunk)
-        finite = norms.isfinite() & losses.isfinite()
+        finite = norms[: len(chunk)].isfinite() & losses.isfinite()
         if not finite.all():
             # Its gradient is not a number, so it has no direction to contribute: zero, within the clip, and said.
             warnings.warn("a record's gradient was not finite; its contribution to the step was set to zero", RuntimeWarning, stacklevel=2)
             return self._clipped_chunk(chunk[finite]) if finite.any() else [torch.zeros_like(p) for p in self.optimizer.params]
-        return self._ways[0].weighted_sum((self._clip / (norms + 1e-6)).clamp(max=1.0))
+        sums = self._ways[0].weighted_sum((self._clip / (norms + 1e-6)).clamp(max=1.0))
+        if self.canaries is not None:
+            self.canaries.leave()
+        return sums
 
     def _measured(self, chunk: Batch) -> tuple[Tensor, Tensor]:
         """Losses and gradient norms, (records,) each, by the fastest way that this player allows."""

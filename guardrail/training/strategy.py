@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from ..vocabulary.canaries import CanaryRecord
 from ..vocabulary.monitor import MonitorRecord
 from ..vocabulary.receipt import Mechanism, PrivacyClaim
 from ..vocabulary.spaces import TokenSpace
@@ -41,6 +42,8 @@ class Outcome:
     trained_rows: int | None
     monitor: MonitorRecord | None = None
     """None: closed-form families, private trainings, and where nobody wanted it."""
+    canaries: tuple[CanaryRecord, ...] = ()
+    """Of a private training that was asked for some, by player."""
 
 
 class Spending(Protocol):

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
+from .canaries import CanaryRecord
 from .finding import Finding
 from .monitor import MonitorRecord
 from .receipt import Receipt
@@ -39,6 +40,8 @@ class Evidence:
     """The same of the floor; comparable where both live on tokens."""
     monitor: MonitorRecord | None = None
     """What was seen of the training, where it was watched."""
+    canaries: tuple[CanaryRecord, ...] = ()
+    """What became of the canaries of a private training, by player."""
     modality: str = "tabular"
     hashes: dict[str, str] = field(default_factory=dict)
     """Artifact hashes by role; findings cite them."""

@@ -72,6 +72,9 @@ class PrivacySpec(Frozen):
     """Public number of units (rows, or persons) in the source; None: counted under DP and charged."""
     schema_epsilon: float = Field(default=0, ge=0)
     noise: Literal["secure", "seeded"] = "secure"
+    canaries: int = Field(default=2000, ge=0, le=100_000)
+    """Contributions of nobody, per player and per answer, by which the audit `claim` attacks what the receipt says. They lie beside the
+    model, not in it; 0: none, and the claim is not attacked."""
 
     @model_validator(mode="after")
     def _schema_share(self) -> PrivacySpec:

@@ -65,6 +65,7 @@ def test_training_alone_says_what_comes_next(clinic):
         "weights.safetensors",
         "codec.json",
         "metrics.jsonl",
+        "canaries.json",
         "card.yaml",
     }
 

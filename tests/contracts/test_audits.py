@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from guardrail.run.audit import measure
+from guardrail.vocabulary.canaries import CanaryRecord
 from guardrail.vocabulary.evidence import Audit, Evidence
 from guardrail.vocabulary.finding import Finding
 from guardrail.vocabulary.metrics import METRICS
@@ -115,10 +116,20 @@ def monitored() -> MonitorRecord:
     )
 
 
+def canaries() -> tuple[CanaryRecord, ...]:
+    """Of the receipt's only mechanism."""
+    rng = np.random.default_rng(0)
+    included = rng.random(400) < 0.5
+    scores = included * rng.binomial(100, 0.01, 400) + 11 * rng.normal(size=400)
+    told = {"included": tuple(included.tolist()), "scores": tuple(scores.tolist()), "total_variation": 0.2}
+    return (CanaryRecord(what="gradients", where="layer.weight", **told),)
+
+
 def evidence(train: pd.DataFrame, holdout: pd.DataFrame | None, synthetic: pd.DataFrame, modality: str = "tabular", **changes) -> Evidence:
     full = Evidence(
         schema=SCHEMAS[modality], modality=modality, train=train, holdout=holdout, synthetic=synthetic,
         synthetic_valid=np.ones(len(synthetic), bool), receipt=receipt(), marks={"synthetic.csv": "proven"}, monitor=monitored(),
+        canaries=canaries(),
         log_likelihood=lambda frame: np.full(len(frame), -7.0), floor_likelihood=lambda frame: np.full(len(frame), -9.0),
         hashes={"train": "hmac-sha256:1", "holdout": "hmac-sha256:2", "synthetic": "sha256:3"},
     )  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from guardrail.audits.privacy.claim import watched
 from guardrail.data.cast import cast
 from guardrail.data.material import Material
 from guardrail.data.tabular.codec import TabularCodec
@@ -332,9 +333,14 @@ def test_training_in_plain_is_repeatable(name: str, modality: str, home: Home):
 
 
 @pytest.mark.parametrize(("name", "modality"), PRIVATE)
-def test_privacy_costs_what_was_asked(name: str, modality: str, home: Home):
-    claim = trained(name, home, modality=modality, epsilon=2.0).receipt.privacy
+def test_privacy_costs_what_was_asked_and_all_of_it_is_attacked(name: str, modality: str, home: Home):
+    """Canaries in every mechanism, and an honest training left alone: at p below 1e-9, so that chance never fails this test."""
+    model = trained(name, home, modality=modality, epsilon=2.0)
+    claim = model.receipt.privacy
     assert claim is not None and 1.95 <= claim.epsilon <= 2.0
+    assert {record.what for record in model.canaries} == {mechanism.what for mechanism in claim.mechanisms}
+    for one in watched(claim.mechanisms, model.canaries):
+        assert min(one.p_noise(), *(attack.p_value() for attack in one.attacks())) > 1e-9
 
 
 def test_every_family_can_be_trained_privately():

@@ -36,6 +36,7 @@ def _ours():
         "quality.detection_auc": (_interval(0.83, 0.01), {}),
         "privacy.epsilon": (Estimate.exact(2.99), {}),
         "privacy.delta": (Estimate.exact(1e-5), {}),
+        "privacy.claim": (Estimate.exact(0.0), {}),
         "provenance.manifest_coverage": (Estimate.exact(1.0), {}),
     }
 
@@ -74,7 +75,7 @@ def test_a_good_private_model_of_ours_passes_release(report, today):
 
 def test_honest_samples_without_a_receipt_do_not_pass_release(report, today):
     blockers = _blockers(_verdict(report, _honest(), "release", today))
-    assert blockers == {"epsilon": "unknown", "delta": "unknown", "manifests": "unknown"}
+    assert blockers == {"epsilon": "unknown", "delta": "unknown", "claim": "unknown", "manifests": "unknown"}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,7 @@ def test_honest_samples_without_a_receipt_do_not_pass_release(report, today):
     [
         ("privacy.epsilon", Estimate.exact(10.5)),
         ("privacy.delta", Estimate.exact(1e-4)),
+        ("privacy.claim", Estimate.exact(1.0)),
         ("provenance.manifest_coverage", Estimate.exact(0.99)),
         ("privacy.membership_auc", _interval(0.7, 0.01)),
         ("privacy.nearest_record_share", wilson(6_000, 10_000)),
