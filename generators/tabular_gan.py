@@ -29,8 +29,8 @@ HEAVIEST = 30.0
 class TabularGanOptions(Frozen):
     latent: int = Field(default=64, gt=0, description="dimensions of the noise, but no more than a record has numbers")
     modes: int = Field(default=10, gt=0, description="normals in the mixture of each number")
-    penalty: float = Field(default=0.1, gt=0, description="weight of the bound on the critic's slope")
-    turns: int = Field(default=1, gt=0, description="the critic's steps to one of the maker")
+    penalty: float = Field(default=0.3, gt=0, description="weight of the bound on the critic's slope")
+    turns: int = Field(default=2, gt=0, description="the critic's steps to one of the maker")
     hidden: tuple[int, ...] = Field(default=(256, 256), description="widths of the hidden layers")
     activation: Activation = Field(default="relu", description="between the maker's layers")
 
@@ -161,7 +161,7 @@ class TabularMaker(Maker):
 class TabularGan(Wasserstein):
     spaces = ("vector",)
     Options = TabularGanOptions
-    plain = Recipe(epochs=60, sample_rate=0.05, batch_size=500, learning_rate=0.002, betas=(0.0, 0.9), average=0.998, schedule="linear")
+    plain = Recipe(epochs=100, sample_rate=0.05, batch_size=500, learning_rate=0.002, betas=(0.0, 0.9), average=0.998, schedule="linear")
     private = Recipe(epochs=40, sample_rate=0.05, learning_rate=0.001, betas=(0.0, 0.9), average=0.99, schedule="linear")
     critic: TabularCritic
     maker: TabularMaker

@@ -1,10 +1,12 @@
-"""Adult complete cases, 80/20: our families of tables without privacy beside ctgan's CTGAN and TVAE, by the same audits.
+"""Adult complete cases, 80/20: our families of tables without privacy beside their peers, by the same audits.
 
-    python tests/benchmarks/table_peers.py --peer-python PATH [--ctgan-epochs 300] [--tvae-epochs 300] [--families made,vae]
-        [--threads 1]
+    python tests/benchmarks/table_peers.py [--families made,vae] [--threads 1] [--mostly-python PATH]
+        [--ctgan-python PATH [--ctgan-epochs 300] [--tvae-epochs 300]]
 
-PATH is an interpreter with ctgan (https://github.com/sdv-dev/CTGAN); records are exchanged as CSV. Prints one line a family;
-a peer trained for fewer than its 300 epochs also gets its time extrapolated to 300, labelled so.
+Peers: CTGAN and TVAE of ctgan (https://github.com/sdv-dev/CTGAN), TabularARGN of MOSTLY AI's engine
+(https://github.com/mostly-ai/mostlyai-engine), without its protection of rare values, which would replace them. PATH is an
+interpreter that has the peer; records are exchanged as CSV. Prints one line a family; a peer of ctgan trained for fewer than its
+300 epochs also gets its time extrapolated to 300, labelled so.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from guardrail.vocabulary.spec import DataSpec, GeneratorSpec, TrainingSpec
 
 AUDITS = ("pairs", "detection", "utility", "copies", "nearest")
 DEFAULT_EPOCHS = 300
-PEER = """
+CTGAN = """
 import json, sys, time
 import pandas, torch, ctgan
 name, epochs, seed, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
@@ -47,6 +49,20 @@ model.fit(table, said)
 print(time.perf_counter() - begun)
 model.sample(len(table)).to_csv(folder + "/made.csv", index=False)
 """
+MOSTLY = """
+import json, sys, time
+import pandas, torch
+from mostlyai.engine import TabularARGN
+seed, folder = int(sys.argv[3]), sys.argv[4]
+torch.set_num_threads(int(sys.argv[5]))
+said = json.load(open(folder + "/discrete.json"))
+table = pandas.read_csv(folder + "/train.csv", dtype={column: str for column in said}, keep_default_na=False)
+model = TabularARGN(random_state=seed, device="cpu", value_protection=False, workspace_dir=folder + "/workspace")
+begun = time.perf_counter()
+model.fit(table)
+print(time.perf_counter() - begun)
+model.sample(n_samples=len(table)).to_csv(folder + "/made.csv", index=False)
+"""
 
 
 def audited(material: Material, synthetic: pd.DataFrame, seed: int) -> dict[str, float]:
@@ -60,12 +76,12 @@ def ours(name: str, material: Material, home: Home, seed: int) -> tuple[pd.DataF
     return model.sample(len(material.train), seed=seed), model.receipt.seconds
 
 
-def peer(python: str, name: str, epochs: int, material: Material, seed: int, threads: int) -> tuple[pd.DataFrame, float]:
+def peer(python: str, script: str, name: str, epochs: int, material: Material, seed: int, threads: int) -> tuple[pd.DataFrame, float]:
     with tempfile.TemporaryDirectory() as folder:
         discrete = [column for column, entry in material.schema.columns.items() if isinstance(entry, Categorical)]
         (Path(folder) / "discrete.json").write_text(json.dumps(discrete))
         material.train.to_csv(Path(folder) / "train.csv", index=False)
-        command = [python, "-c", PEER, name, str(epochs), str(seed), folder, str(threads)]
+        command = [python, "-c", script, name, str(epochs), str(seed), folder, str(threads)]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         made = pd.read_csv(Path(folder) / "made.csv", dtype=dict.fromkeys(discrete, str), keep_default_na=False)
     return cast(made, material.schema, on_error="clip"), float(said.split()[-1])
@@ -78,7 +94,8 @@ def show(label: str, seconds: float, values: dict[str, float], epochs: int = DEF
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peer-python")
+    parser.add_argument("--ctgan-python")
+    parser.add_argument("--mostly-python")
     parser.add_argument("--ctgan-epochs", type=int, default=DEFAULT_EPOCHS)
     parser.add_argument("--tvae-epochs", type=int, default=DEFAULT_EPOCHS)
     parser.add_argument("--families", default="made,vae,tabular_gan")
@@ -94,9 +111,12 @@ def main() -> None:
         for name in filter(None, given.families.split(",")):
             made, seconds = ours(name, material, home, given.seed)
             show(name, seconds, audited(material, made, given.seed))
+        if given.mostly_python:
+            made, seconds = peer(given.mostly_python, MOSTLY, "TabularARGN", 0, material, given.seed, given.threads)
+            show("MOSTLY AI", seconds, audited(material, made, given.seed))
         for name, epochs in (("TVAE", given.tvae_epochs), ("CTGAN", given.ctgan_epochs)):
-            if given.peer_python and epochs:
-                made, seconds = peer(given.peer_python, name, epochs, material, given.seed, given.threads)
+            if given.ctgan_python and epochs:
+                made, seconds = peer(given.ctgan_python, CTGAN, name, epochs, material, given.seed, given.threads)
                 show(f"{name} epochs={epochs}", seconds, audited(material, made, given.seed), epochs)
 
 
