@@ -10,7 +10,7 @@ Only for players whose every trainable parameter belongs to one layer with a rul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from . import recurrent_rules
 from .canaries import Canaries, Guest
 from .contract import Player
-from .layer_rules import Rule, Use, rule_of
+from .layer_rules import LINEAR_MAPS, Owed, Rule, Use, rule_of
 from .second_order import told
 
 
@@ -37,10 +37,7 @@ def _layers(player: Player) -> list[nn.Module]:
 
 def rule_for(layer: nn.Module) -> Rule | None:
     """None where no rule covers the layer as it is set."""
-    return RECURRENT if recurrent_rules.supported(layer) else rule_of(layer)
-
-
-RECURRENT = Rule(recurrent_rules.squares, recurrent_rules.weighted)
+    return recurrent_rules.owed if recurrent_rules.supported(layer) else rule_of(layer)
 
 
 class _Noted(NamedTuple):
@@ -60,11 +57,11 @@ class Notes:
         self._rules: dict[nn.Module, Rule] = {layer: rule for layer in _layers(player) if (rule := rule_for(layer)) is not None}
         self._second_order = player.second_order
         self._noted: list[_Noted] = []
-        self._uses: dict[nn.Module, list[Any]] = {}
-        self._guests: list[Guest] = []
+        self._owed: list[tuple[nn.Module, Owed]] = []
+        self._guests: list[tuple[Guest, Owed]] = []
         self.canaries: Canaries | None = None
         """Those of them that wait join the batch that is measured next."""
-        self.complete = not self._second_order or all(rule.linear for rule in self._rules.values())
+        self.complete = not self._second_order or all(isinstance(layer, LINEAR_MAPS) for layer in self._rules)
         """False once a layer ran on something that does not have the records first. One that did not run owes nothing."""
 
     @contextmanager
@@ -82,7 +79,7 @@ class Notes:
             if self._second_order:
                 stack.enter_context(told(list(self._rules), note))
             for layer, rule in self._rules.items() if not self._second_order else ():
-                if rule is RECURRENT:
+                if rule is recurrent_rules.owed:
                     stack.enter_context(self._unrolled(layer, records))
                 else:
                     stack.callback(layer.register_forward_hook(hook).remove)
@@ -114,34 +111,20 @@ class Notes:
         outputs = [noted.out for noted in self._noted]
         # A layer that ran and was not used (no number among the columns) has no gradient to contribute.
         gradients = torch.autograd.grad(losses.sum(), outputs, allow_unused=True, materialize_grads=True)
-        self._uses = {}
+        uses: dict[nn.Module, list[Any]] = {}
         for noted, gradient in zip(self._noted, gradients, strict=True):
-            self._uses.setdefault(noted.layer, []).append(noted.use(gradient))
-        self._guests = self.canaries.guests(self._uses) if self.canaries is not None else []
-        theirs = (self._squares({guest.layer: [guest.use]}, losses.new_zeros(len(guest.canaries))) for guest in self._guests)
-        return torch.cat([self._squares(self._uses, torch.zeros_like(losses)), *theirs]).sqrt()
-
-    def _squares(self, uses: Mapping[nn.Module, Sequence[Any]], total: Tensor) -> Tensor:
-        """Added to `total`, (rows,)."""
-        for layer, parts in uses.items():
-            total += self._rules[layer].squares(layer, parts)
-        return total
+            uses.setdefault(noted.layer, []).append(noted.use(gradient))
+        guests = self.canaries.guests(uses) if self.canaries is not None else []
+        self._guests = [(guest, self._rules[guest.layer](guest.layer, [guest.use])) for guest in guests]
+        self._owed = [(layer, self._rules[layer](layer, parts)) for layer, parts in uses.items()]
+        squares = sum((owed.squares for _, owed in self._owed), torch.zeros_like(losses))
+        return torch.cat([squares, *(owed.squares for _, owed in self._guests)]).sqrt()
 
     def weighted_sum(self, factors: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
         """Per parameter the sum over records of factor x gradient, after `measure`; the canaries get theirs."""
-        sizes = [len(guest.canaries) for guest in self._guests]
+        sizes = [len(guest.canaries) for guest, _ in self._guests]
         own, *others = factors.split([len(factors) - sum(sizes), *sizes])
-        for guest, factor in zip(self._guests, others, strict=True):
-            guest.take(self._weighted({guest.layer: [guest.use]}, factor)[id(guest.parameter)])
-        sums = self._weighted(self._uses, own)
-        return [sums.get(id(parameter), torch.zeros_like(parameter)) for parameter in parameters]
-
-    def _weighted(self, uses: Mapping[nn.Module, Sequence[Any]], factors: Tensor) -> dict[int, Tensor]:
-        """By the id of a parameter."""
-        sums: dict[int, Tensor] = {}
-        for layer, parts in uses.items():
-            for use in parts:
-                for name, total in self._rules[layer].weighted(layer, use, factors).items():
-                    key = id(getattr(layer, name))
-                    sums[key] = sums[key] + total if key in sums else total
-        return sums
+        for (guest, owed), factor in zip(self._guests, others, strict=True):
+            guest.take(owed.weighted(factor)[guest.parameter])
+        sums = {id(getattr(layer, name)): total for layer, owed in self._owed for name, total in owed.weighted(own).items()}
+        return [sums[id(parameter)] if id(parameter) in sums else torch.zeros_like(parameter) for parameter in parameters]

@@ -32,7 +32,7 @@ class Guest(NamedTuple):
     layer: nn.Module
     use: Any
     """What the layer's rule reads: one row a canary."""
-    parameter: nn.Parameter
+    parameter: str
     at: tuple[Tensor, ...]
     """Where in the parameter their gradients lie, (rows,) each."""
     canaries: Tensor
@@ -91,7 +91,7 @@ class Canaries:
                 parameter = getattr(seated.layer, seated.seat.parameter)
                 at = torch.unravel_index(seated.entries[waiting].to(parameter.device), parameter.shape)
                 use = seated.seat.use(like, at, self._clip)
-                found.append(Guest(seated.layer, use, parameter, at, waiting + seated.canaries.start, self.sums))
+                found.append(Guest(seated.layer, use, seated.seat.parameter, at, waiting + seated.canaries.start, self.sums))
         return found
 
     def leave(self) -> None:

@@ -1,16 +1,15 @@
 """What a layer's weights owe to each record, from what the layer read and the gradient at what it gave.
 
 A rule has two answers for one kind of layer: the squared norm of every record's gradient, and the sum over records of factor
-times gradient. Neither needs one gradient per record where a product of small matrices will do (Goodfellow 2015, arXiv
-1510.01799; Li et al. 2022, arXiv 2110.05679; Bu et al. 2023, arXiv 2210.00038); per layer the cheaper of the Gram matrices over
-positions and the gradients themselves is taken. For positions t, inputs a_t and gradients g_t the gradient of a weight is
-sum_t g_t a_t^T, its squared norm sum_{t,u} (g_t . g_u)(a_t . a_u).
+times gradient. For positions t, inputs a_t and gradients g_t the gradient of a weight is sum_t g_t a_t^T, its squared norm
+sum_{t,u} (g_t . g_u)(a_t . a_u). So neither answer needs one gradient per record (Goodfellow 2015, arXiv 1510.01799; Li et al.
+2022, arXiv 2110.05679; Bu et al. 2023, arXiv 2210.00038); where the gradients are no more numbers than the inputs
+and gradients they come from, they are the cheaper way to both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -37,16 +36,17 @@ class Use(NamedTuple):
     transposed: bool = False
 
 
-@dataclass(frozen=True)
-class Rule:
-    """Both answers for one kind of layer, which may have been used several times by each record's loss."""
+class Owed(NamedTuple):
+    """What all the layer's trained weights owe together, over all uses."""
 
-    squares: Callable[[Any, Sequence[Any]], Tensor]
-    """(records,): squared norm of the gradient of all the layer's trained weights together, over all uses."""
-    weighted: Callable[[Any, Any, Tensor], dict[str, Tensor]]
-    """By parameter name the sum over records of factor x gradient, of one use; the last argument holds the factors, (records,)."""
-    linear: bool = False
-    """A linear map, whose transposed use the rule knows too."""
+    squares: Tensor
+    """(records,): squared norm of each record's gradient."""
+    weighted: Callable[[Tensor], dict[str, Tensor]]
+    """From factors, (records,), by parameter name the sum over records of factor x gradient."""
+
+
+Rule = Callable[[Any, Sequence[Any]], Owed]
+"""From a layer and its uses, of which a record's loss may have several."""
 
 
 def rule_of(layer: nn.Module) -> Rule | None:
@@ -70,86 +70,113 @@ def _positions(values: Tensor) -> Tensor:
     return values.reshape(len(values), -1, values.shape[-1])
 
 
-def _outer_squares(inputs: Tensor, gradients: Tensor) -> Tensor:
-    """(records,): squared norm of sum_t g_t a_t^T; (records, positions, width) each."""
+Weight = tuple[Tensor, Callable[[Tensor], Tensor]]
+"""Of one weight the squared norms, (records,), and from factors the weighted sum."""
+
+
+def outer(inputs: Tensor, gradients: Tensor) -> Weight:
+    """Of the weight with gradient sum_t g_t a_t^T, outputs x inputs; (records, positions, width) each."""
+    if _few(inputs, gradients):
+        own = torch.bmm(gradients.mT, inputs)
+        return _square_sum(own), lambda factors: torch.tensordot(factors, own, dims=1)
+
+    def weighted(factors: Tensor) -> Tensor:
+        """The factors go into the narrower of the two."""
+        scales, narrower = factors[:, None, None], inputs.shape[2] < gradients.shape[2]
+        read, given = (inputs * scales, gradients) if narrower else (inputs, gradients * scales)
+        return _flat(given, like=inputs).T @ _flat(read, like=inputs)
+
+    if inputs.shape[1] == 1:
+        return _square_sum(inputs) * _square_sum(gradients), weighted
+    return _gram_squares(inputs, gradients), weighted
+
+
+def _few(inputs: Tensor, gradients: Tensor) -> bool:
+    """Whether a gradient per record is no more numbers than what it comes from."""
     positions, read, given = inputs.shape[1], inputs.shape[2], gradients.shape[2]
-    if positions == 1:
-        return inputs[:, 0].square().sum(1) * gradients[:, 0].square().sum(1)
-    if positions * (read + given) <= read * given:
-        squares = (torch.bmm(inputs, inputs.mT) * torch.bmm(gradients, gradients.mT)).sum((1, 2))
-        return _not_below(squares, (inputs.norm(dim=2) * gradients.norm(dim=2)).sum(1))
-    return torch.bmm(gradients.mT, inputs).square().sum((1, 2))
+    return positions > 1 and read * given <= positions * (read + given)
 
 
-def _not_below(squares: Tensor, most: Tensor) -> Tensor:
-    """Squared norms by Gram matrices, made too large rather than too small: where the parts of a record's gradient cancel, rounding
-    errors as large as theirs remain, and a norm that came out too small would let the record past the clip. `most`: the parts' norms,
-    summed."""
-    return squares.clamp_min(0) + ROUNDING * torch.finfo(squares.dtype).eps * most.square()
+def _flat(values: Tensor, like: Tensor) -> Tensor:
+    """(records, positions, width) -> (records x positions, width), in the order in which those of `like` lie in memory."""
+    return (values if like.stride(0) >= like.stride(1) else values.transpose(0, 1)).flatten(0, 1)
+
+
+def _gram_squares(inputs: Tensor, gradients: Tensor) -> Tensor:
+    return _pair_squares(torch.bmm(inputs, inputs.mT), gradients)
+
+
+def _pair_squares(read: Tensor, gradients: Tensor) -> Tensor:
+    """(records,): sum over pairs of positions of (g_t . g_u) x `read`; made too large rather than too small. Where the parts of a
+    record's gradient cancel, rounding errors as large as theirs remain, and a norm that came out too small would let the record past
+    the clip."""
+    given = torch.bmm(gradients, gradients.mT)
+    parts = (_diagonal(read) * _diagonal(given)).sqrt().sum(1)
+    return (read * given).sum((1, 2)).clamp_min(0) + ROUNDING * torch.finfo(given.dtype).eps * parts.square()
+
+
+def _diagonal(pairs: Tensor) -> Tensor:
+    return pairs.diagonal(dim1=1, dim2=2)
+
+
+def _square_sum(values: Tensor) -> Tensor:
+    """(records, ...) -> (records,), without a copy of what is summed."""
+    norms: Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1)
+    return norms.square()
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
 
 
-def _bias_squares(layer: Any, gradients: Sequence[Tensor]) -> Tensor | float:
+def _with_bias(layer: Any, weight: Weight, gradients: Sequence[Tensor]) -> Owed:
     """`gradients`: (records, positions, outputs) of every use that had a bias."""
+    squares, weighted = weight
     if layer.bias is None or not gradients:
-        return 0.0
-    return sum((part.sum(1) for part in gradients[1:]), gradients[0].sum(1)).square().sum(1)
+        return Owed(squares, lambda factors: {"weight": weighted(factors)})
+    own = sum((_over_positions(part) for part in gradients[1:]), _over_positions(gradients[0]))
+    return Owed(squares + _square_sum(own), lambda factors: {"weight": weighted(factors), "bias": factors @ own})
 
 
-def _linear_squares(layer: nn.Linear, uses: Sequence[Use]) -> Tensor:
-    inputs, gradients = _joined([_positions(use.inputs) for use in uses]), _joined([_positions(use.gradient) for use in uses])
-    return _outer_squares(inputs, gradients) + _bias_squares(layer, [_positions(use.gradient) for use in uses if not use.transposed])
+def _over_positions(values: Tensor) -> Tensor:
+    """(records, positions, width) -> (records, width); a sum over one position would be a copy."""
+    return values[:, 0] if values.shape[1] == 1 else values.sum(1)
 
 
-def _linear_weighted(layer: nn.Linear, use: Use, factors: Tensor) -> dict[str, Tensor]:
-    scaled = _positions(use.gradient) * factors[:, None, None]
-    flat = scaled.reshape(-1, scaled.shape[-1])
-    found = {"weight": flat.T @ use.inputs.reshape(-1, use.inputs.shape[-1])}
-    return found | ({"bias": flat.sum(0)} if layer.bias is not None and not use.transposed else {})
+def _linear(layer: nn.Linear, uses: Sequence[Use]) -> Owed:
+    gradients = [_positions(use.gradient) for use in uses]
+    weight = outer(_joined([_positions(use.inputs) for use in uses]), _joined(gradients))
+    return _with_bias(layer, weight, [part for part, use in zip(gradients, uses, strict=True) if not use.transposed])
 
 
-def _masked_squares(layer: MaskedLinear, uses: Sequence[Use]) -> Tensor:
+def _masked(layer: MaskedLinear, uses: Sequence[Use]) -> Owed:
     """Of one vector per record: g^2 M a^2, by the few different rows of the mask; of several the gradient itself."""
-    if len(uses) == 1 and uses[0].inputs.dim() == 2:
-        squares = uses[0].gradient.square()
-        by_kind = squares.new_zeros(len(squares), len(layer.kinds)).index_add_(1, layer.kind_of, squares)
-        total = ((by_kind @ layer.kinds) * uses[0].inputs.square()).sum(1)
-        return total + squares.sum(1) if layer.bias is not None else total
-    inputs, gradients = _joined([_positions(use.inputs) for use in uses]), _joined([_positions(use.gradient) for use in uses])
-    return (torch.bmm(gradients.mT, inputs) * layer.mask).square().sum((1, 2)) + _bias_squares(layer, [gradients])
+    gradients = [_positions(use.gradient) for use in uses]
+    inputs, given = _joined([_positions(use.inputs) for use in uses]), _joined(gradients)
+    if inputs.shape[1] > 1:
+        own = torch.bmm(given.mT, inputs).mul_(layer.mask)
+        return _with_bias(layer, (_square_sum(own), lambda factors: torch.tensordot(factors, own, dims=1)), gradients)
+    squares, (_, weighted) = layer.masked_products(given[:, 0].square(), inputs[:, 0].square()), outer(inputs, given)
+    return _with_bias(layer, (squares, lambda factors: weighted(factors).mul_(layer.mask)), gradients)
 
 
-def _masked_weighted(layer: MaskedLinear, use: Use, factors: Tensor) -> dict[str, Tensor]:
-    found = _linear_weighted(layer, use, factors)
-    return found | {"weight": found["weight"] * layer.mask}
-
-
-def _embedding_squares(layer: nn.Embedding, uses: Sequence[Use]) -> Tensor:
+def _embedding(layer: nn.Embedding, uses: Sequence[Use]) -> Owed:
     """Rows add up where an index repeats: sum over pairs of positions with the same index of g_t . g_u."""
     indices = _joined([use.inputs.reshape(len(use.inputs), -1) for use in uses])
     gradients = _joined([_positions(use.gradient) for use in uses])
     same = (indices[:, :, None] == indices[:, None, :]).to(gradients)
-    return _not_below((torch.bmm(gradients, gradients.mT) * same).sum((1, 2)), gradients.norm(dim=2).sum(1))
+
+    def weighted(factors: Tensor) -> dict[str, Tensor]:
+        scaled = (gradients * factors[:, None, None]).flatten(0, 1)
+        return {"weight": torch.zeros_like(layer.weight).index_add_(0, indices.flatten(), scaled.to(layer.weight))}
+
+    return Owed(_pair_squares(same, gradients), weighted)
 
 
-def _embedding_weighted(layer: nn.Embedding, use: Use, factors: Tensor) -> dict[str, Tensor]:
-    scaled = (_positions(use.gradient) * factors[:, None, None]).reshape(-1, use.gradient.shape[-1])
-    return {"weight": torch.zeros_like(layer.weight).index_add_(0, use.inputs.reshape(-1), scaled.to(layer.weight))}
-
-
-def _two(values: Any) -> tuple[int, int]:
+def _two(values: Any, absent: int = 1) -> tuple[int, int]:
     """Settings of a convolution over one dimension as those of one over two, the first of size 1."""
     values = tuple(values)
-    return (1, values[0]) if len(values) == 1 else (values[0], values[1])
-
-
-def _flat(values: Any) -> tuple[int, int]:
-    """The same for paddings, whose absence is 0."""
-    values = tuple(values)
-    return (0, values[0]) if len(values) == 1 else (values[0], values[1])
+    return (absent, values[0]) if len(values) == 1 else (values[0], values[1])
 
 
 def _plane(values: Tensor) -> Tensor:
@@ -157,9 +184,15 @@ def _plane(values: Tensor) -> Tensor:
 
 
 def _patches(layer: Any, values: Tensor) -> Tensor:
-    """(records, places, channels x kernel): what the kernel sees at each place of `values`."""
+    """(records, places, kernel x channels): what the kernel sees at each place of `values`, (records, channels, ...)."""
     kernel, stride, dilation = _two(layer.kernel_size), _two(layer.stride), _two(layer.dilation)
-    return F.unfold(_plane(values), kernel, dilation, _flat(layer.padding), stride).mT
+    above, beside = _two(layer.padding, 0)
+    padded = F.pad(_plane(values).permute(0, 2, 3, 1), (0, 0, beside, beside, above, above)).contiguous()
+    places = [(size - d * (k - 1) - 1) // s + 1 for size, k, s, d in zip(padded.shape[1:3], kernel, stride, dilation, strict=True)]
+    record, row, column, channel = padded.stride()
+    steps = (record, row * stride[0], column * stride[1], row * dilation[0], column * dilation[1], channel)
+    seen = padded.as_strided((len(values), *places, *kernel, padded.shape[3]), steps)
+    return seen.reshape(len(values), places[0] * places[1], -1)
 
 
 def _places(values: Tensor) -> Tensor:
@@ -167,40 +200,62 @@ def _places(values: Tensor) -> Tensor:
     return values.flatten(2).mT
 
 
-def _conv_squares(layer: Any, uses: Sequence[Use]) -> Tensor:
-    gradients = [_places(use.gradient) for use in uses]
-    total = _outer_squares(_joined([_patches(layer, use.inputs) for use in uses]), _joined(gradients))
-    return total + _bias_squares(layer, [part for part, use in zip(gradients, uses, strict=True) if not use.transposed])
+def _kernel(layer: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> Weight:
+    """`pairs`: of every use what the kernel slides over, and what stands at its places."""
+    patches, places = _joined([_patches(layer, over) for over, _ in pairs]), _joined([_places(at) for _, at in pairs])
+    if _few(patches, places):
+        squares, weighted = outer(patches, places)
+        return squares, lambda factors: _as_kernel(layer, weighted(factors))
+    squares = _gram_squares(patches, places)
+    return squares, lambda factors: torch.stack([_correlated(layer, over, _scaled(at, factors)) for over, at in pairs]).sum(0)
 
 
-def _conv_weighted(layer: Any, use: Use, factors: Tensor) -> dict[str, Tensor]:
-    scaled = _scaled(use.gradient, factors)
-    found = {"weight": _kernel(layer, use.inputs, scaled)}
-    return found | ({"bias": scaled.flatten(2).sum((0, 2))} if layer.bias is not None and not use.transposed else {})
+def _as_kernel(layer: Any, weight: Tensor) -> Tensor:
+    """(channels at the places, kernel x channels slid over) -> as the layer has it."""
+    kernel = weight.reshape(len(weight), *_two(layer.kernel_size), -1)
+    return kernel.permute(0, 3, 1, 2).reshape(layer.weight.shape)
 
 
-def _transposed_squares(layer: Any, uses: Sequence[Use]) -> Tensor:
-    """A transposed convolution is the backward pass of one that reads the gradients: the roles change places."""
-    total = _outer_squares(_joined([_patches(layer, use.gradient) for use in uses]), _joined([_places(use.inputs) for use in uses]))
-    return total + _bias_squares(layer, [_places(use.gradient) for use in uses])
-
-
-def _transposed_weighted(layer: Any, use: Use, factors: Tensor) -> dict[str, Tensor]:
-    scaled = _scaled(use.gradient, factors)
-    found = {"weight": _kernel(layer, scaled, use.inputs)}
-    return found | ({"bias": scaled.flatten(2).sum((0, 2))} if layer.bias is not None else {})
-
-
-def _scaled(gradient: Tensor, factors: Tensor) -> Tensor:
-    return gradient * factors.reshape(-1, *[1] * (gradient.dim() - 1))
-
-
-def _kernel(layer: Any, read: Tensor, given: Tensor) -> Tensor:
-    """The gradient of a convolution's kernel, summed over records, from what it read and the gradient at what it gave."""
+def _correlated(layer: Any, over: Tensor, at: Tensor) -> Tensor:
+    """The gradient of a convolution's kernel, summed over records."""
     shape = (layer.weight.shape[0], layer.weight.shape[1], *_two(layer.kernel_size))
-    stride, padding, dilation = _two(layer.stride), _flat(layer.padding), _two(layer.dilation)
-    weight: Tensor = conv2d_weight(_plane(read), shape, _plane(given), stride, padding, dilation)
+    stride, padding, dilation = _two(layer.stride), _two(layer.padding, 0), _two(layer.dilation)
+    weight: Tensor = conv2d_weight(_plane(over), shape, _plane(at), stride, padding, dilation)
     return weight.reshape(layer.weight.shape)
+
+
+def _scaled(values: Tensor, factors: Tensor) -> Tensor:
+    return values * factors.reshape(-1, *[1] * (values.dim() - 1))
+
+
+def _convolution(layer: Any, uses: Sequence[Use]) -> Owed:
+    weight = _kernel(layer, [(use.inputs, use.gradient) for use in uses])
+    return _with_bias(layer, weight, [_places(use.gradient) for use in uses if not use.transposed])
+
+
+def _transposed(layer: Any, uses: Sequence[Use]) -> Owed:
+    """A transposed convolution is the backward pass of one that reads the gradients: the roles change places."""
+    weight = _kernel(layer, [(use.gradient, use.inputs) for use in uses])
+    return _with_bias(layer, weight, [_places(use.gradient) for use in uses])
+
+
+def _affine(layer: Any, uses: Sequence[Use]) -> Owed:
+    """(records, weights) are few numbers: the gradients themselves."""
+    found = [_affine_gradients(layer, use) for use in uses]
+    own = {name: sum((one[name] for one in found[1:]), first) for name, first in found[0].items()}
+    squares = sum((_square_sum(gradient) for gradient in own.values()), uses[0].gradient.new_zeros(len(uses[0].gradient)))
+    return Owed(squares, lambda factors: {name: torch.tensordot(factors, gradient, dims=1) for name, gradient in own.items()})
+
+
+def _affine_gradients(layer: Any, use: Use) -> dict[str, Tensor]:
+    gradients, products = use.gradient, use.gradient * _normalised(layer, use.inputs)
+    if isinstance(layer, nn.GroupNorm):
+        found = {name: value.reshape(*value.shape[:2], -1).sum(2) for name, value in (("weight", products), ("bias", gradients))}
+    else:
+        width = len(layer.normalized_shape)
+        kept = gradients.shape[gradients.dim() - width :]
+        found = {name: value.reshape(len(value), -1, *kept).sum(1) for name, value in (("weight", products), ("bias", gradients))}
+    return {name: value for name, value in found.items() if getattr(layer, name, None) is not None}
 
 
 def _normalised(layer: Any, inputs: Tensor) -> Tensor:
@@ -212,40 +267,17 @@ def _normalised(layer: Any, inputs: Tensor) -> Tensor:
     return F.rms_norm(inputs, layer.normalized_shape, eps=layer.eps)
 
 
-def _affine_gradients(layer: Any, use: Use) -> dict[str, Tensor]:
-    """(records, weights): few numbers per record, so the gradients themselves."""
-    gradients, products = use.gradient, use.gradient * _normalised(layer, use.inputs)
-    if isinstance(layer, nn.GroupNorm):
-        found = {name: value.reshape(*value.shape[:2], -1).sum(2) for name, value in (("weight", products), ("bias", gradients))}
-    else:
-        width = len(layer.normalized_shape)
-        kept = gradients.shape[gradients.dim() - width :]
-        found = {name: value.reshape(len(value), -1, *kept).sum(1) for name, value in (("weight", products), ("bias", gradients))}
-    return {name: value for name, value in found.items() if getattr(layer, name, None) is not None}
-
-
-def _affine_squares(layer: Any, uses: Sequence[Use]) -> Tensor:
-    found = [_affine_gradients(layer, use) for use in uses]
-    totals = (sum((one[name] for one in found[1:]), first) for name, first in found[0].items())
-    return sum((total.flatten(1).square().sum(1) for total in totals), uses[0].gradient.new_zeros(len(uses[0].gradient)))
-
-
-def _affine_weighted(layer: Any, use: Use, factors: Tensor) -> dict[str, Tensor]:
-    return {name: torch.tensordot(factors, value, dims=1) for name, value in _affine_gradients(layer, use).items()}
-
-
-_CONVOLUTION = Rule(_conv_squares, _conv_weighted, linear=True)
-_TRANSPOSED = Rule(_transposed_squares, _transposed_weighted)
-_AFFINE = Rule(_affine_squares, _affine_weighted)
 RULES: dict[type[nn.Module], Rule] = {
-    nn.Linear: Rule(_linear_squares, _linear_weighted, linear=True),
-    MaskedLinear: Rule(_masked_squares, _masked_weighted),
-    nn.Embedding: Rule(_embedding_squares, _embedding_weighted),
-    nn.Conv1d: _CONVOLUTION,
-    nn.Conv2d: _CONVOLUTION,
-    nn.ConvTranspose1d: _TRANSPOSED,
-    nn.ConvTranspose2d: _TRANSPOSED,
-    nn.GroupNorm: _AFFINE,
-    nn.LayerNorm: _AFFINE,
-    nn.RMSNorm: _AFFINE,
+    nn.Linear: _linear,
+    MaskedLinear: _masked,
+    nn.Embedding: _embedding,
+    nn.Conv1d: _convolution,
+    nn.Conv2d: _convolution,
+    nn.ConvTranspose1d: _transposed,
+    nn.ConvTranspose2d: _transposed,
+    nn.GroupNorm: _affine,
+    nn.LayerNorm: _affine,
+    nn.RMSNorm: _affine,
 }
+LINEAR_MAPS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+"""Their rules know a transposed use too."""

@@ -18,7 +18,7 @@ class MaskedLinear(nn.Linear):
     weight: nn.Parameter
     mask: Tensor
     kinds: Tensor
-    kind_of: Tensor
+    of_kind: Tensor
 
     def __init__(self, mask: Tensor, *, bias: bool = True) -> None:
         super().__init__(mask.shape[1], mask.shape[0], bias=bias)
@@ -26,10 +26,14 @@ class MaskedLinear(nn.Linear):
         # Units of one column read the same columns, so the mask has few different rows: norms need only those.
         kinds, kind_of = torch.unique(self.mask, dim=0, return_inverse=True)
         self.register_buffer("kinds", kinds, persistent=False)  # (kinds, inputs)
-        self.register_buffer("kind_of", kind_of, persistent=False)  # (outputs,)
+        self.register_buffer("of_kind", F.one_hot(kind_of, len(kinds)).T.to(self.mask), persistent=False)  # (kinds, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight * self.mask, self.bias)
+
+    def masked_products(self, given: Tensor, read: Tensor) -> Tensor:
+        """(records,): given^T M read, of (records, outputs) and (records, inputs)."""
+        return ((self.of_kind @ given.T) * (self.kinds @ read.T)).sum(0)
 
 
 @register_norm_sampler(MaskedLinear)  # type: ignore[untyped-decorator]
@@ -39,8 +43,7 @@ def masked_linear_norms(layer: MaskedLinear, activations: list[Tensor], backprop
     if backprops.dim() != 2:
         raise ValueError(f"MaskedLinear knows the norms of (records, width) inputs, not of {tuple(backprops.shape)}")
     squares = backprops.square()
-    by_kind = squares.new_zeros(len(squares), len(layer.kinds)).index_add_(1, layer.kind_of, squares)
-    norms: dict[nn.Parameter, Tensor] = {layer.weight: ((by_kind @ layer.kinds) * inputs.square()).sum(1).sqrt()}
+    norms: dict[nn.Parameter, Tensor] = {layer.weight: layer.masked_products(squares, inputs.square()).sqrt()}
     if layer.bias is not None:
         norms[layer.bias] = squares.sum(1).sqrt()
     return norms

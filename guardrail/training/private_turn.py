@@ -55,11 +55,12 @@ class _NoisyOptimizer(DPOptimizerFastGradientClipping):  # type: ignore[misc]
 
     def _noisy(self, sums: list[Tensor]) -> list[Tensor]:
         """Added in double precision and rounded to a grid that no record had a say in: the low-order bits tell nothing."""
-        deviation = self.noise_multiplier * self.max_grad_norm
-        grid, sizes = deviation * GRID, [part.numel() for part in sums]
-        noise = gaussian(self._source, sum(sizes)).mul_(deviation).split(sizes)
-        exact = (part.to(own) + own.view_as(part) for part, own in zip(sums, noise, strict=True))
-        return [(value / grid).round_().mul_(grid).to(part) for value, part in zip(exact, sums, strict=True)]
+        grid, sizes = self.noise_multiplier * self.max_grad_norm * GRID, [part.numel() for part in sums]
+        steps = gaussian(self._source, sum(sizes)).mul_(1 / GRID)  # of the grid
+        for part, own in zip(sums, steps.split(sizes), strict=True):
+            own.add_(part.flatten().to(own.device), alpha=1 / grid)
+        noisy = steps.round_().mul_(grid).to(sums[0])
+        return [own.view_as(part) for part, own in zip(sums, noisy.split(sizes), strict=True)]
 
     def scale_grad(self) -> None:
         super().scale_grad()
@@ -112,19 +113,19 @@ class PrivateTurn:
     def clipped_sum(self, batch: Batch) -> list[Tensor]:
         """Per parameter the sum over records of min(1, clip / norm) x gradient; zeros for an empty batch."""
         before = self._state()
-        sums = [torch.zeros_like(parameter) for parameter in self.optimizer.params]
+        sums: list[Tensor] = []
         if len(batch):
             self._keep_watch(batch[:1]) if self._trusted else self._try_on(batch[:TRIED])
         self._invite_canaries()
         for chunk in batch.split(self._ways[0].records) if len(batch) else ():
-            for total, gradient in zip(sums, self._clipped_chunk(chunk), strict=True):
-                total += gradient
+            clipped = self._clipped_chunk(chunk)
+            sums = [total.add_(more) for total, more in zip(sums, clipped, strict=True)] if sums else clipped
         if self._state() != before:
             raise Unsupported(
                 f"{type(self.player).__name__}.losses() changes a buffer or a frozen parameter (a running mean?): what it learns from "
                 "the records there is neither clipped nor noised; keep such state out of private training"
             )
-        return sums
+        return sums or [torch.zeros_like(parameter) for parameter in self.optimizer.params]
 
     def _invite_canaries(self) -> None:
         """They go the way of the records. Where that is not the one pass there are none, and the evidence says nothing."""

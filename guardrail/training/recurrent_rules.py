@@ -10,7 +10,7 @@ biases sum_t g_t: the norm of every record and the clipped sum follow from one p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from ..vocabulary.errors import Unsupported
 from . import recurrent_steps as steps
-from .layer_rules import _outer_squares
+from .layer_rules import Owed, outer
 
 State = Tensor | tuple[Tensor, Tensor]
 """Hidden state, (layers, records, hidden); an LSTM's with that of the cells."""
@@ -92,27 +92,22 @@ def _states(layer: nn.RNNBase, inputs: Tensor, state: State | None) -> tuple[Ten
     return (state,) if isinstance(state, Tensor) else state
 
 
-def squares(layer: nn.RNNBase, uses: Sequence[Gates]) -> Tensor:
-    """(records,): squared norm of the gradient of all the layer's weights together; what a layer owes for several uses adds up."""
-    total = uses[0].gradient.new_zeros(len(uses[0].gradient))
+def owed(layer: nn.RNNBase, uses: Sequence[Gates]) -> Owed:
+    """Of all the layer's weights together; what a layer owes for several uses adds up."""
+    total, sums = uses[0].gradient.new_zeros(len(uses[0].gradient)), list[tuple[_Part, int, Callable[[Tensor], Tensor]]]()
     for depth in sorted({use.depth for use in uses}):
         own = [use for use in uses if use.depth == depth]
         for part in _parts(layer):
-            # A bias is the weight of an input that is always 1; of two equal ones the squares add up.
-            read = torch.cat([part.read(use, math.sqrt(len(part.names))) for use in own])
+            read = torch.cat([part.read(use) for use in own])
             gradient = torch.cat([part.gradient(use) for use in own]) if len(own) > 1 else part.gradient(own[0])
-            total += _outer_squares(read.transpose(0, 1), gradient.transpose(0, 1))
-    return total
+            squares, weighted = outer(read.transpose(0, 1), gradient.transpose(0, 1))
+            total += squares
+            sums.append((part, depth, weighted))
 
+    def named(factors: Tensor) -> dict[str, Tensor]:
+        return {f"{name}_l{depth}": value for part, depth, weighted in sums for name, value in part.named(weighted(factors))}
 
-def weighted(layer: nn.RNNBase, use: Gates, factors: Tensor) -> dict[str, Tensor]:
-    """By parameter name the sum over records of factor x gradient, of one use of one of the stacked layers; `factors`: (records,)."""
-    found: dict[str, Tensor] = {}
-    for part in _parts(layer):
-        read = part.read(use, 1.0).mul_(factors[:, None])
-        total = part.gradient(use).flatten(0, 1).T @ read.flatten(0, 1)
-        found |= {f"{name}_l{use.depth}": value for name, value in part.named(total)}
-    return found
+    return Owed(total, named)
 
 
 class _Part(NamedTuple):
@@ -123,10 +118,15 @@ class _Part(NamedTuple):
     size: int
     bias: bool
 
-    def read(self, use: Gates, one: float) -> Tensor:
+    @property
+    def one(self) -> float:
+        """A bias is the weight of an input that is always 1; of two equal ones the squares add up."""
+        return math.sqrt(len(self.names))
+
+    def read(self, use: Gates) -> Tensor:
         """(steps, records, width): what the weights are applied to, the biases' `one` in the last column."""
         read = [(use.inputs if name == "ih" else use.before).transpose(0, 1) for name in self.names]
-        return torch.cat([*read, read[0].new_full((1, 1, 1), one).expand(*read[0].shape[:2], 1)] if self.bias else read, 2)
+        return torch.cat([*read, read[0].new_full((1, 1, 1), self.one).expand(*read[0].shape[:2], 1)] if self.bias else read, 2)
 
     def gradient(self, use: Gates) -> Tensor:
         """(steps, records, columns x hidden)"""
@@ -141,7 +141,7 @@ class _Part(NamedTuple):
             yield f"weight_{name}", total[:, start:stop]
             start = stop
             if self.bias:
-                yield f"bias_{name}", total[:, -1]
+                yield f"bias_{name}", total[:, -1] / self.one
 
 
 def _parts(layer: nn.RNNBase) -> list[_Part]:

@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from torch import Tensor
 
 _TWO_TO_MINUS_53 = 2.0**-53
+BLOCK = 2**15
+"""Normals that are made at once: few enough for all they come from to stay in the processor's cache."""
 
 
 class Stream(Protocol):
@@ -41,9 +43,10 @@ class SecureStream:
     def uniform(self, n: int) -> Tensor:
         if n == 0:
             return torch.empty(0, dtype=torch.float64)
-        words = torch.frombuffer(bytearray(self._keystream.update(bytes(8 * n))), dtype=torch.int64)
-        # The top 53 bits, centred: never 0 (a logarithm follows) and never 1.
-        return ((words >> 11) & (2**53 - 1)).to(torch.float64).add_(0.5).mul_(_TWO_TO_MINUS_53)
+        words = np.frombuffer(bytearray(self._keystream.update(bytes(8 * n))), dtype=np.uint64)
+        words >>= np.uint64(11)
+        # The top 53 bits, centred: never 0 (a logarithm follows) and never 1. As signed words they become doubles twice as fast.
+        return torch.from_numpy(words.view(np.int64).astype(np.float64)).add_(0.5).mul_(_TWO_TO_MINUS_53)
 
 
 class SeededStream:
@@ -57,11 +60,20 @@ class SeededStream:
 
 
 def gaussian(stream: Stream, n: int) -> Tensor:
-    """(n,) float64 standard normals, each the sum of four Box-Muller normals over two."""
-    radius = stream.uniform(2 * n).log_().mul_(-2).sqrt_()
-    angle = stream.uniform(2 * n).mul_(2 * math.pi)
-    total = (radius * angle.cos()).view(2, n).sum(0) + (radius * angle.sin()).view(2, n).sum(0)
-    return total.div_(2)
+    """(n,) float64 standard normals, each the sum of four Box-Muller normals over two.
+
+    The two of one pair, r cos(a) + r sin(a), are sqrt(2) r cos(a - pi/4); the angle is uniform with or without the shift, so
+    that one cosine gives both.
+    """
+    normals = np.empty(n)
+    for start in range(0, n, BLOCK):
+        part = normals[start : start + BLOCK]
+        radius, angle = stream.uniform(4 * len(part)).split(2 * len(part))
+        length = np.log(radius.numpy())
+        np.sqrt(np.negative(length, out=length), out=length)
+        length *= angle.mul_(2 * math.pi).cos_().numpy()
+        np.add(length[: len(part)], length[len(part) :], out=part)
+    return torch.from_numpy(normals)
 
 
 def poisson_batch(stream: Stream, records: int, rate: float) -> Tensor:

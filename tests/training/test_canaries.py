@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from guardrail.training.bookkeeping import Notes
+from guardrail.training import bookkeeping
+from guardrail.training.bookkeeping import rule_for
 from guardrail.training.canaries import FEWEST, Canaries
 from guardrail.training.contract import Batch, Player
+from guardrail.training.layer_rules import RULES, Owed, Rule, Use
 from guardrail.training.noisy_counts import NoisyCounts
 from guardrail.training.private_turn import PrivateTurn
 from guardrail.training.secure import SecureStream, SeededStream
@@ -127,12 +129,19 @@ def test_a_record_without_a_gradient_takes_none_of_them_away():
 
 
 def test_a_missing_clip_on_one_layer_is_loud(monkeypatch: pytest.MonkeyPatch):
-    player, honest = Regression(), Notes._squares
+    player = Regression()
 
-    def skipping(self: Notes, uses: dict[nn.Module, object], total: Tensor) -> Tensor:
-        return honest(self, {layer: parts for layer, parts in uses.items() if layer is not player.layers[2]}, total)
+    def skipping(layer: nn.Module) -> Rule | None:
+        if layer is not player.layers[2]:
+            return rule_for(layer)
 
-    monkeypatch.setattr(Notes, "_squares", skipping)
+        def unmeasured(layer: nn.Module, uses: list[Use]) -> Owed:
+            owed = RULES[nn.Linear](layer, uses)
+            return owed._replace(squares=torch.zeros_like(owed.squares))
+
+        return unmeasured
+
+    monkeypatch.setattr(bookkeeping, "rule_for", skipping)
     turn = turn_of(player, canaries := canaries_of(player))
     turn._trusted = True  # the norms are wrong, and that is seen at once elsewhere
     monkeypatch.setattr(PrivateTurn, "_keep_watch", lambda self, record: None)

@@ -53,9 +53,10 @@ def agrees(layer: nn.Module, inputs: Tensor) -> None:
     truth = [torch.autograd.grad(loss, weights, retain_graph=True) for loss in losses]
     (gradient,) = torch.autograd.grad(losses.sum(), outputs)
     squares = torch.stack([torch.stack([part.square().sum() for part in one]).sum() for one in truth])
-    assert torch.allclose(rule.squares(layer, [Use(inputs, gradient)]), squares, rtol=1e-10, atol=1e-12)
+    owed = rule(layer, [Use(inputs, gradient)])
+    assert torch.allclose(owed.squares, squares, rtol=1e-10, atol=1e-12)
     factors = torch.rand(len(inputs))
-    found = rule.weighted(layer, Use(inputs, gradient), factors)
+    found = owed.weighted(factors)
     assert set(found) == {name for name, _ in layer.named_parameters()}
     for i, (name, weight) in enumerate(layer.named_parameters()):
         expected = sum(factor * one[i] for factor, one in zip(factors, truth, strict=True))
@@ -122,10 +123,11 @@ def test_parts_that_cancel_do_not_carry_a_record_past_the_clip(scale: float, kin
     gradient[:, 0] += 0.02 * torch.randn(40, 300)
     rule, use = rule_of(layer), Use(inputs, gradient)
     assert rule is not None
-    norms = rule.squares(layer, [use]).sqrt()
+    owed = rule(layer, [use])
+    norms = owed.squares.sqrt()
     assert norms.isfinite().all()
     for i, norm in enumerate(norms):
         one = torch.zeros(40)
         one[i] = min(1.0, 0.5 / float(norm))  # the clip is far below what is left
-        (contribution,) = rule.weighted(layer, use, one).values()
+        (contribution,) = owed.weighted(one).values()
         assert float(contribution.double().norm()) <= 0.5 * (1 + 1e-3)

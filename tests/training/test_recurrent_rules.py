@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from guardrail.training.recurrent_rules import Gates, State, squares, supported, unrolled, weighted
+from guardrail.training.recurrent_rules import Gates, State, owed, supported, unrolled
 from guardrail.vocabulary.errors import Unsupported
 
 CASES = list(product(("lstm", "gru", "tanh", "relu"), (1, 2), (True, False)))
@@ -68,14 +68,6 @@ def loop_of_one(layer: nn.RNNBase, runs: list[Tensor], losses: list[Losses]) -> 
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def added(layer: nn.RNNBase, uses: list[Gates], factors: Tensor) -> dict[str, Tensor]:
-    total = {name: torch.zeros_like(parameter) for name, parameter in layer.named_parameters()}
-    for use in uses:
-        for name, value in weighted(layer, use, factors).items():
-            total[name] = total[name] + value
-    return total
-
-
 @pytest.mark.parametrize(("kind", "layers", "bias"), CASES)
 def test_output_and_final_state_are_those_of_the_fused_layer(kind: str, layers: int, bias: bool):
     layer, inputs = layer_of(kind, layers, bias), torch.randn(RECORDS, 9, INPUTS)
@@ -106,7 +98,7 @@ def test_gradients_agree_with_finite_differences_of_the_fused_layer(kind: str):
         layer.weight_ih_l0[:, 0] = 0.0
     losses = Losses(layer, steps)
     (use,) = noted(layer, [inputs], [losses])
-    ours, slope, step = weighted(layer, use, torch.ones(RECORDS))["weight_ih_l0"][:, 0], torch.zeros(len(layer.weight_ih_l0)), 1e-6
+    ours, slope, step = owed(layer, [use]).weighted(torch.ones(RECORDS))["weight_ih_l0"][:, 0], torch.zeros(len(layer.weight_ih_l0)), 1e-6
     for i in range(len(slope)):
         for sign in (1, -1):
             with torch.no_grad():
@@ -123,8 +115,8 @@ def test_norms_and_weighted_sums_equal_the_loop_of_one(kind: str, layers: int, b
     losses, factors = [Losses(layer, steps)], torch.rand(RECORDS)
     uses, each = noted(layer, [inputs], losses), loop_of_one(layer, [inputs], losses)
     truth = torch.stack([sum(g.square().sum() for g in own.values()) for own in each])
-    assert torch.allclose(squares(layer, uses), truth, rtol=1e-10, atol=1e-10)
-    for name, value in added(layer, uses, factors).items():
+    assert torch.allclose(owed(layer, uses).squares, truth, rtol=1e-10, atol=1e-10)
+    for name, value in owed(layer, uses).weighted(factors).items():
         slow = sum(factor * own[name] for factor, own in zip(factors, each, strict=True))
         assert value.shape == slow.shape and torch.allclose(value, slow, rtol=1e-10, atol=1e-10)
 
@@ -139,8 +131,8 @@ def test_what_a_layer_owes_for_two_runs_adds_up_before_it_is_squared(kind: str):
     )
     uses, each = noted(layer, runs, losses), loop_of_one(layer, runs, losses)
     truth = torch.stack([sum(g.square().sum() for g in own.values()) for own in each])
-    assert torch.allclose(squares(layer, uses), truth, rtol=1e-10)
-    for name, value in added(layer, uses, factors).items():
+    assert torch.allclose(owed(layer, uses).squares, truth, rtol=1e-10)
+    for name, value in owed(layer, uses).weighted(factors).items():
         assert torch.allclose(value, sum(factor * own[name] for factor, own in zip(factors, each, strict=True)), atol=1e-10)
 
 

@@ -36,12 +36,13 @@ def checked(layer: nn.Module, seat: Seat, uses: list[object]) -> None:
     assert rule is not None
     at = torch.unravel_index(seat.entries, parameter.shape)
     use = seat.use(seat.like(uses), at, CLIP)
-    norms = rule.squares(layer, [use]).sqrt()
+    owed = rule(layer, [use])
+    norms = owed.squares.sqrt()
     assert torch.allclose(norms, torch.full_like(norms, LOUD * CLIP), rtol=1e-3)
     for row, entry in enumerate(seat.entries):
         factors = torch.zeros(len(norms))
         factors[row] = CLIP / norms[row]
-        found = rule.weighted(layer, use, factors)
+        found = owed.weighted(factors)
         expected = torch.zeros(parameter.numel())
         expected[entry] = CLIP
         assert torch.allclose(found.pop(seat.parameter).flatten(), expected, atol=2e-3 * CLIP)
