@@ -9,6 +9,7 @@ and gradients they come from, they are the cheaper way to both.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ from torch.nn.grad import conv2d_weight
 
 from .layers import MaskedLinear
 
+BLOCK = 2**18
+"""Numbers of patches that are made at once."""
 ROUNDING = 16.0
 """Errors of a sum of products, in units of the last place of the sum of their sizes."""
 
@@ -76,7 +79,7 @@ Weight = tuple[Tensor, Callable[[Tensor], Tensor]]
 
 def outer(inputs: Tensor, gradients: Tensor) -> Weight:
     """Of the weight with gradient sum_t g_t a_t^T, outputs x inputs; (records, positions, width) each."""
-    if _few(inputs, gradients):
+    if _instantiated(inputs.shape[1], inputs.shape[2], gradients.shape[2]):
         own = torch.bmm(gradients.mT, inputs)
         return _square_sum(own), lambda factors: torch.tensordot(factors, own, dims=1)
 
@@ -91,9 +94,8 @@ def outer(inputs: Tensor, gradients: Tensor) -> Weight:
     return _gram_squares(inputs, gradients), weighted
 
 
-def _few(inputs: Tensor, gradients: Tensor) -> bool:
+def _instantiated(positions: int, read: int, given: int) -> bool:
     """Whether a gradient per record is no more numbers than what it comes from."""
-    positions, read, given = inputs.shape[1], inputs.shape[2], gradients.shape[2]
     return positions > 1 and read * given <= positions * (read + given)
 
 
@@ -201,12 +203,19 @@ def _places(values: Tensor) -> Tensor:
 
 
 def _kernel(layer: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> Weight:
-    """`pairs`: of every use what the kernel slides over, and what stands at its places."""
-    patches, places = _joined([_patches(layer, over) for over, _ in pairs]), _joined([_places(at) for _, at in pairs])
-    if _few(patches, places):
-        squares, weighted = outer(patches, places)
-        return squares, lambda factors: _as_kernel(layer, weighted(factors))
-    squares = _gram_squares(patches, places)
+    """`pairs`: of every use what the kernel slides over, and what stands at its places.
+
+    A few records at a time: patches are many numbers, and asking for memory costs more than filling it.
+    """
+    width, channels = math.prod(layer.kernel_size) * pairs[0][0].shape[1], pairs[0][1].shape[1]
+    places = sum(math.prod(at.shape[2:]) for _, at in pairs)
+    few = max(1, BLOCK // (places * width))
+    blocks = zip(*(zip(over.split(few), at.split(few), strict=True) for over, at in pairs), strict=True)
+    seen = ((_joined([_patches(layer, over) for over, _ in part]), _joined([_places(at) for _, at in part])) for part in blocks)
+    if _instantiated(places, width, channels):
+        own = torch.cat([torch.bmm(at.mT, patches) for patches, at in seen])
+        return _square_sum(own), lambda factors: _as_kernel(layer, torch.tensordot(factors, own, dims=1))
+    squares = torch.cat([_gram_squares(patches, at) for patches, at in seen])
     return squares, lambda factors: torch.stack([_correlated(layer, over, _scaled(at, factors)) for over, at in pairs]).sum(0)
 
 
