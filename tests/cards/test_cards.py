@@ -1,5 +1,6 @@
 """The card says what fails, what epsilon means, what nobody looked at; and lets no name act."""
 
+import base64
 import datetime as dt
 import html
 import json
@@ -296,6 +297,14 @@ def test_hostile_words_and_names_are_inert():
         assert not re.search(r"(?m)^# c", text)
         assert "\x1b" not in page + text
         assert not re.search(r"<t[dh][^>]*>\s*[=+@]", page)
+
+
+def test_a_card_shows_the_picture_it_carries_and_may_fetch_none():
+    page = card_html(_card(), preview=b"picture")
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)
+    allowed = dict(rule.strip().split(" ", 1) for rule in policy[1].split(";"))
+    assert allowed == {"default-src": "'none'", "img-src": "data:", "style-src": "'unsafe-inline'"}
+    assert re.findall(r'<img src="([^"]+)"', page) == [f"data:image/png;base64,{base64.b64encode(b'picture').decode()}"]
 
 
 def test_a_failing_write_leaves_no_card(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """One walk through the dashboard in a real browser: nothing runs that a run brought along, and nothing is fetched from outside."""
 
+import io
 import shutil
 import socket
 import subprocess
@@ -8,9 +9,14 @@ import urllib.error
 import urllib.request
 
 import pytest
+from PIL import Image
 
+from guardrail.cards import write_card
 from guardrail.cli.dashboard import command
 from guardrail.registry.runs import Registry, read_folder
+from guardrail.vocabulary.card import Card
+from guardrail.vocabulary.documents import read_json
+from guardrail.vocabulary.frozen import parse
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
@@ -96,3 +102,16 @@ def test_a_walk_from_the_list_to_the_evidence(server, page, own_home, saved, mak
     links = {link.get_attribute("href") or "#" for link in page.locator("a").all()}
     assert page.title() != "owned" and page.locator("img[src=x]").count() == 0 and all(link.startswith("#") for link in links)
     assert faults == [] and hosts <= {server.split("/")[2], "inline", ""}
+
+
+def test_a_card_as_a_file_shows_its_picture_and_fetches_nothing(page, make_run, make_card, tmp_path):
+    folder = make_run("20261122-000000-000000-pictured")
+    make_card(folder)
+    drawn = io.BytesIO()
+    Image.new("RGB", (40, 30), "teal").save(drawn, "PNG")
+    write_card(parse(Card, read_json(folder / "card.json"), where="card"), tmp_path, preview=drawn.getvalue())
+    hosts = []
+    page.on("request", lambda request: hosts.append(request.url.split(":")[0]))
+    page.goto((tmp_path / "card.html").as_uri())
+    assert page.evaluate("[...document.images].map(i => [i.naturalWidth, i.naturalHeight])") == [[40, 30]]
+    assert set(hosts) <= {"file", "data"}
