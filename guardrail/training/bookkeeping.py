@@ -78,8 +78,8 @@ class Notes:
         with ExitStack() as stack:
             if self._second_order:
                 stack.enter_context(told(list(self._rules), note))
-            for layer, rule in self._rules.items() if not self._second_order else ():
-                if rule is recurrent_rules.owed:
+            for layer in self._rules if not self._second_order else ():
+                if isinstance(layer, nn.RNNBase):
                     stack.enter_context(self._unrolled(layer, records))
                 else:
                     stack.callback(layer.register_forward_hook(hook).remove)

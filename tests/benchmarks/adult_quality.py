@@ -2,7 +2,7 @@
 
     python tests/benchmarks/adult_quality.py [--epsilon 3] [--seeds 1] [--generators made,vae,marginals] [--raw] [--plain]
 
-Prints one line a run: quality.pairs against train, utility AUC on the holdout, detection AUC, seconds of training.
+Prints a line a seed, and their mean: quality.pairs against train, utility AUC on the holdout, detection AUC, seconds of training.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import tempfile
 
 import numpy as np
 import torch
+from scipy import stats
 
 from guardrail.data.builtin import load
 from guardrail.data.material import prepare
@@ -25,11 +26,11 @@ from guardrail.vocabulary.spec import DataSpec, GeneratorSpec, PrivacySpec, Trai
 AUDITS = ("pairs", "detection", "utility", "copies", "nearest")
 
 
-def run(name: str, epsilon: float | None, seed: int, source: str, learning: dict[str, object]) -> dict[str, float]:
+def run(name: str, epsilon: float | None, seed: int, source: str, learning: dict[str, object], canaries: int) -> dict[str, float]:
     frame, schema = load(source)
     home = Home.find()
     material = prepare(frame, schema, DataSpec(source=f"builtin:{source}"), private=epsilon is not None, seed=seed, home=home)
-    privacy = PrivacySpec(epsilon=epsilon) if epsilon else None
+    privacy = PrivacySpec(epsilon=epsilon, canaries=canaries) if epsilon else None
     training = TrainingSpec.model_validate(learning)
     settings = Settings(GeneratorSpec(name=name), training, privacy, holdout=0.2, seed=seed, name="benchmark")
     model = train(material, settings, home=home, report=lambda _: None)
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("--raw", action="store_true", help="all 48,842 rows with their missing cells")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--generators", default="made")
+    parser.add_argument("--canaries", type=int, default=2000, help="per player and noisy answer")
     parser.add_argument("--set", action="append", default=[], help="training setting, e.g. learning_rate=0.01")
     given = parser.parse_args()
     learning = {key: float(value) for key, _, value in (item.partition("=") for item in given.set)}
@@ -71,13 +73,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GUARDRAIL_HOME"] = folder
         for name in given.generators.split(","):
-            rows = [run(name, None if given.plain else given.epsilon, seed, source, learning) for seed in range(given.seeds)]
-            means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-            label = "plain" if given.plain else f"epsilon {given.epsilon:g}"
-            print(
-                f"{source} {name} {label} x{given.seeds} threads={torch.get_num_threads()} "
-                + " ".join(f"{k}={v:.4f}" for k, v in means.items())
-            )
+            label = f"{source} {name} " + ("plain" if given.plain else f"epsilon {given.epsilon:g}")
+            rows = []
+            for seed in range(given.seeds):
+                rows.append(run(name, None if given.plain else given.epsilon, seed, source, learning, given.canaries))
+                print(f"{label} seed {seed} " + " ".join(f"{k}={v:.4f}" for k, v in rows[-1].items()), flush=True)
+            print(f"{label} x{given.seeds} threads={torch.get_num_threads()} " + " ".join(mean(rows, key) for key in rows[0]), flush=True)
+
+
+def mean(rows: list[dict[str, float]], key: str) -> str:
+    """With half of Student's interval at 95 %, over seeds."""
+    values = [row[key] for row in rows]
+    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else float("nan")
+    return f"{key}={np.mean(values):.4f}±{half:.4f}"
 
 
 if __name__ == "__main__":
