@@ -4,6 +4,8 @@ abilities that are there and no others, seeds, save and load; and under privacy,
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,20 @@ def losses(player: Player, records: Batch) -> Tensor:
     return player.losses(records)
 
 
+def free_loss(player: Player, n: int) -> Tensor | None:
+    torch.manual_seed(2)
+    return type(player).free_loss(player, n)
+
+
+@contextmanager
+def doubles() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def doubled(records: Batch) -> Batch:
     return Batch(records.x.double() if records.x.is_floating_point() else records.x, records.given)
 
@@ -115,13 +131,10 @@ def test_changing_record_0_moves_no_other_loss(name: str, modality: str):
     other = initialised(name, modality, 12, seed=9)[1]
     changed = Batch(torch.cat([other.x[:1], records.x[1:]]), torch.cat([other.given[:1], records.given[1:]]))
     generator.double()
-    torch.set_default_dtype(torch.float64)
-    try:
+    with doubles():
         for player in (player for player in generator.players().values() if player.sees_records):
             before, after = (losses(player, doubled(batch)) for batch in (records, changed))
             assert torch.allclose(before[1:], after[1:], rtol=1e-10, atol=1e-10) and not torch.equal(before[0], after[0])
-    finally:
-        torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize(("name", "modality"), CASES)
@@ -208,9 +221,8 @@ def test_clipped_sum_equals_the_loop_of_one(name: str, modality: str, monkeypatc
     generator, records = initialised(name, modality, 10)
     generator.double()
     records = doubled(records)
-    for player in (player for player in generator.players().values() if player.sees_records):
-        torch.set_default_dtype(torch.float64)
-        try:
+    with doubles():
+        for player in (player for player in generator.players().values() if player.sees_records):
             parameters = [p for p in player.parameters() if p.requires_grad]
             expected = [torch.zeros_like(p) for p in parameters]
             for i in range(len(records)):
@@ -225,8 +237,30 @@ def test_clipped_sum_equals_the_loop_of_one(name: str, modality: str, monkeypatc
             for fast, slow in zip(turn.clipped_sum(records), expected, strict=True):
                 assert torch.allclose(fast, slow, atol=1e-10, rtol=1e-8)
             assert turn.way == "one pass"  # as fast as the field's best, for every family
-        finally:
-            torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(("name", "modality"), PRIVATE)
+def test_without_clip_and_noise_the_private_step_is_the_plain_one(name: str, modality: str, monkeypatch: pytest.MonkeyPatch):
+    """Every player's, the free part of its loss included: privacy changes how far a step goes and never where to."""
+    generator, records = initialised(name, modality, 10)
+    generator.double()
+    records = doubled(records)
+    with doubles():
+        for player in (player for player in generator.players().values() if player.sees_records):
+            parameters = [p for p in player.parameters() if p.requires_grad]
+            monkeypatch.setattr(player, "after_step", lambda: None)
+            loss, free = losses(player, records).mean(), free_loss(player, len(records))
+            plain = torch.autograd.grad(loss if free is None else loss + free, parameters, allow_unused=True, materialize_grads=True)
+            before = [p.detach().clone() for p in parameters]
+            optimizer = torch.optim.SGD(parameters, lr=1.0)
+            turn = PrivateTurn(
+                player, optimizer, iter([records]), clip=1e15, noise_multiplier=1e-30, normaliser=len(records), source=SecureStream()
+            )
+            monkeypatch.setattr(turn, "_losses", lambda chunk, player=player: losses(player, chunk))
+            monkeypatch.setattr(player, "free_loss", lambda n, player=player: free_loss(player, n))
+            turn.step()
+            for start, end, gradient in zip(before, parameters, plain, strict=True):
+                assert torch.allclose(start - end, gradient, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize(("name", "modality"), can("sample"))

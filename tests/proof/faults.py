@@ -20,7 +20,7 @@ from guardrail.training import noisy_counts, private_turn
 from guardrail.training.bookkeeping import Notes
 from guardrail.training.fit import Settings, train
 from guardrail.training.layer_rules import Owed
-from guardrail.training.model import build
+from guardrail.training.model import Model, build
 from guardrail.training.secure import Stream, gaussian
 from guardrail.vocabulary.evidence import Evidence
 from guardrail.vocabulary.finding import Finding
@@ -81,24 +81,22 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def attacked(
-    name: str,
-    modality: str,
-    *,
-    epsilon: float,
-    fault: Fault = ExitStack,
-    canaries: int = 2000,
-    n: int = 400,
-    epochs: int = 4,
-    seed: int = 0,
-) -> dict[str, Finding]:
-    """What the audit finds in one training with secure noise, by metric."""
+def trained(name: str, modality: str, *, epsilon: float, canaries: int = 2000, seed: int = 0) -> Model:
+    """A small training with secure noise."""
     world = WORLDS[modality]
-    material = Material(world.schema, world.records(n, seed), None, "hmac-sha256:test")
-    training = TrainingSpec.model_validate({"epochs": epochs})
+    material = Material(world.schema, world.records(400, seed), None, "hmac-sha256:test")
+    training = TrainingSpec.model_validate({"epochs": 4})
     privacy = PrivacySpec(epsilon=epsilon, canaries=canaries)
     settings = Settings(GeneratorSpec(name=name), training, privacy, holdout=0.0, seed=seed)
-    with tempfile.TemporaryDirectory() as folder, fault():
-        model = train(material, settings, home=Home(Path(folder) / "home"), report=lambda _: None, tell=lambda _: None)
-    evidence = Evidence(schema=world.schema, receipt=model.receipt, canaries=model.canaries)
+    with tempfile.TemporaryDirectory() as folder:
+        return train(material, settings, home=Home(Path(folder) / "home"), report=lambda _: None, tell=lambda _: None)
+
+
+def attacked(
+    name: str, modality: str, *, epsilon: float, fault: Fault = ExitStack, canaries: int = 2000, seed: int = 0
+) -> dict[str, Finding]:
+    """What the audit finds in one training, by metric."""
+    with fault():
+        model = trained(name, modality, epsilon=epsilon, canaries=canaries, seed=seed)
+    evidence = Evidence(schema=WORLDS[modality].schema, receipt=model.receipt, canaries=model.canaries)
     return {finding.metric: finding for finding in Claim().measure(evidence, np.random.default_rng(0))}

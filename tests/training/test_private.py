@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from guardrail.training import private_turn
 from guardrail.training.accounting import epsilon_prv
 from guardrail.training.bookkeeping import supports
 from guardrail.training.clipping import OnePass, ways_for
@@ -232,6 +233,12 @@ def test_a_loss_of_the_wrong_shape_is_refused_before_it_can_broadcast():
 def test_batch_norm_is_refused():
     with pytest.raises(Unsupported, match="BatchNorm"):
         refuse_mixing_layers(Normalised())
+
+
+def test_batch_norm_is_refused_by_what_it_does_where_no_validator_knows_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(private_turn, "refuse_mixing_layers", lambda player: None)
+    with pytest.raises(Unsupported, match="move another's loss"):
+        turn_for(Normalised(), torch.randn(6, 5)[:, :4]).step()
 
 
 class Unweighted(Regression):
@@ -614,14 +621,29 @@ def test_two_players_never_share_a_batch():
     assert abs(both - 500) < 120
 
 
+def test_batches_are_poisson_and_not_shuffled_or_cut_to_size():
+    """Sizes spread as a binomial's do, small and empty ones included, and whether a record comes says nothing of the one before."""
+    batches = _poisson(Batch.of(torch.arange(40)), 0.05, SecureStream())
+    drawn = torch.stack([torch.zeros(40).index_fill_(0, next(batches).x, 1.0) for _ in range(3000)])
+    sizes = drawn.sum(1)
+    assert abs(float(sizes.mean()) / 2 - 1) < 0.1 and abs(float(sizes.var()) / 1.9 - 1) < 0.2
+    assert abs(float((sizes == 0).float().mean()) - 0.95**40) < 0.04 and sizes.max() > 5
+    assert float((drawn[1:] * drawn[:-1]).mean()) == pytest.approx(0.05**2, rel=0.2)
+
+
 def test_a_refused_reservation_leaves_the_records_unread():
     class Refusing(Bookkeeping):
         def reserve(self, mechanisms: tuple[Mechanism, ...]) -> None:
             raise PermissionError("no budget")
 
-    unread = counted(torch.zeros(1, 5), np.full((10, 2), 99), (3, 3))  # tokens beyond their sizes: counting them would raise
+    class Untouched:
+        def __getattribute__(self, name: str) -> object:
+            raise AssertionError("the records were read")
+
+        __len__ = __getitem__ = __array__ = __iter__ = __getattribute__  # type: ignore[assignment]
+
     with pytest.raises(PermissionError):
-        fitted(Refusing(), unread)
+        fitted(Refusing(), Dataset(Untouched(), Untouched(), dataset().space))  # type: ignore[arg-type]
 
 
 def test_seeded_noise_claims_nothing_and_secure_noise_does():
