@@ -72,7 +72,7 @@ def fit(
         parent=parent,
     )
     home = Home.find()
-    material = prepare(frame, schema, DataSpec(source="frame", holdout=0.0), private=privacy is not None, seed=seed, home=home)
+    material = prepare(frame, schema, DataSpec(source="frame", holdout=0.0), privacy=privacy, seed=seed, home=home)
     return train(material, settings, home=home, report=progress or (lambda _: None), tell=warnings.warn)
 
 

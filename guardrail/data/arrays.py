@@ -73,6 +73,14 @@ def as_column(cells: list[np.ndarray]) -> pd.Series:
     return pd.Series(column)
 
 
+def repeated(frame: pd.DataFrame, times: list[int], column: str, cells: pd.Series) -> pd.DataFrame:
+    """Every row so often, with new cells in one column; the index counts the rows of `frame`."""
+    rows = np.repeat(np.arange(len(frame)), times)
+    longer = frame.iloc[rows].set_axis(rows)
+    longer[column] = cells.set_axis(rows)
+    return longer
+
+
 def columns_beside(arrays: dict[str, np.ndarray], records: int, where: str) -> dict[str, pd.Series]:
     """Arrays of one entry per record as columns; `labels`, the usual name, is the column `label`."""
     for name, array in arrays.items():

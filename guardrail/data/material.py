@@ -12,13 +12,13 @@ from ..registry.home import Home
 from ..vocabulary.errors import DataError, SpecError, nearest
 from ..vocabulary.frozen import parse
 from ..vocabulary.schema import Schema
-from ..vocabulary.spec import DataSpec
+from ..vocabulary.spec import DataSpec, PrivacySpec
 from .draft import refine
 from .fingerprint import fingerprint
 from .modality import Modality, modality
 from .schema_file import load_schema, require_public
 from .sources import open_source
-from .split import held_out, speaks_for_its_unit
+from .split import held_out, places_in, rows_of_units
 
 
 @dataclass(frozen=True)
@@ -30,41 +30,66 @@ class Material:
     holdout: pd.DataFrame | None
     fingerprint: str
     """Keyed, of the source before splitting."""
+    units: np.ndarray | None = None
+    """(training rows,) int: whose each is; None where every row is a unit of privacy by itself."""
     skipped: int = 0
     """Files or lines of the source that could not be read and were left out (`on_error: skip`)."""
 
 
-def gather(data: DataSpec, *, base: Path, private: bool, seed: int, home: Home) -> Material:
+def gather(data: DataSpec, *, base: Path, privacy: PrivacySpec | None, seed: int, home: Home) -> Material:
     """The material of a spec; relative paths are relative to `base`."""
     schema = load_schema(base / data.schema_) if data.schema_ else None
     source = open_source(data.source, base, schema=schema, on_error=data.on_error)
-    return prepare(source.frame, schema or source.schema, data, private=private, seed=seed, home=home, kind=source.modality)
+    return prepare(source.frame, schema or source.schema, data, privacy=privacy, seed=seed, home=home, kind=source.modality)
 
 
 def prepare(
-    frame: pd.DataFrame, schema: Schema | None, data: DataSpec, *, private: bool, seed: int, home: Home, kind: Modality | None = None
+    frame: pd.DataFrame,
+    schema: Schema | None,
+    data: DataSpec,
+    *,
+    privacy: PrivacySpec | None,
+    seed: int,
+    home: Home,
+    kind: Modality | None = None,
 ) -> Material:
-    """The same from a frame (of a table, unless `kind` says otherwise). Under privacy nothing of the schema may come from the records."""
+    """The same from a frame (of a table, unless `kind` says otherwise).
+
+    Under privacy nothing of the schema may come from the records, and a unit (a person, a document) counts with few of its rows.
+    """
     kind = kind or modality(schema.modality if schema else "tabular")
-    if private and schema is None:
+    if privacy and schema is None:
         require_public(kind.draft(frame, target=None, sensitive=(), unit=data.unit or "row"))
     schema = settle(frame, schema, data, kind)
-    if private:
+    if privacy:
         require_public(schema)
     identity = fingerprint(frame, home.key())
     if schema.unit != "row" and schema.unit not in frame:
         raise DataError(f"the unit of privacy {schema.unit!r} is not a column of the data: there are {', '.join(map(str, frame.columns))}")
     # Cast before the parts are taken, so that a fault is named by its row in the source; who goes where is told by the raw rows.
     records, kept = kind.cast(frame, schema, on_error=data.on_error, where=data.source)
-    counted = speaks_for_its_unit(frame, schema.unit, seed) if private and schema.unit != "row" else np.ones(len(frame), dtype=bool)
+    most = privacy.rows_per_unit if privacy else None
+    counted, names = rows_of_units(frame, unit=schema.unit, most=most or len(frame), seed=seed)
     held = held_out(frame, unit=schema.unit, holdout=data.holdout, seed=seed)
-    train, holdout = (
-        kind.pieces(records[(counted & part)[kept]].reset_index(drop=True), schema, first_only=private) for part in (~held, held)
+    (train, units), (holdout, _) = (
+        _pieces(kind, records[(counted & part)[kept]], names[counted & part & kept], schema, most) for part in (~held, held)
     )
     if train.empty:
         raise DataError(f"{data.source}: no rows to train on; a few hundred are the least that makes sense")
-    settled = schema if private or schema.modality != "tabular" else refine(schema, train)
-    return Material(settled, train, None if holdout.empty else holdout, identity, skipped=int(frame.attrs.get("skipped", 0)))
+    settled = schema if privacy or schema.modality != "tabular" else refine(schema, train)
+    skipped = int(frame.attrs.get("skipped", 0))
+    return Material(settled, train, None if holdout.empty else holdout, identity, units if privacy else None, skipped)
+
+
+def _pieces(
+    kind: Modality, records: pd.DataFrame, names: np.ndarray, schema: Schema, most: int | None
+) -> tuple[pd.DataFrame, np.ndarray | None]:
+    """Records of the schema's length, at most so many of each unit; and whose they are, where some are of one."""
+    pieces = kind.pieces(records, schema, most=most)
+    owners = names[pieces.index.to_numpy()]
+    places = places_in(owners)
+    few = places < (most or len(pieces))
+    return pieces[few].reset_index(drop=True), owners[few] if (places > 0).any() else None
 
 
 def settle(frame: pd.DataFrame, schema: Schema | None, data: DataSpec, kind: Modality) -> Schema:

@@ -54,8 +54,9 @@ class Modality(Protocol):
         """The records that obey the schema, and which rows of the raw frame they are (rows,) bool. DataError names the first fault."""
         ...
 
-    def pieces(self, frame: pd.DataFrame, schema: Schema, *, first_only: bool) -> pd.DataFrame:
-        """Records no longer than the schema's length: a long one becomes several rows, or only its first piece."""
+    def pieces(self, frame: pd.DataFrame, schema: Schema, *, most: int | None) -> pd.DataFrame:
+        """Records no longer than the schema's length: a long one becomes several rows, at most so many; the index counts the records
+        of `frame`, so that pieces of one have one name."""
         ...
 
     def codec(self, schema: Schema) -> Codec: ...

@@ -31,18 +31,26 @@ def held_out(frame: pd.DataFrame, *, unit: str, holdout: float, seed: int) -> np
     return np.array([int.from_bytes(name[:8], "big") < holdout * 2**64 for name in names], dtype=bool)
 
 
-def speaks_for_its_unit(frame: pd.DataFrame, unit: str, seed: int) -> np.ndarray:
-    """(rows,) bool: one row of every unit, the one whose keyed hash is smallest: a choice that depends on that unit's rows only.
+def rows_of_units(frame: pd.DataFrame, *, unit: str, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of every unit at most so many rows, those whose keyed hashes are smallest: a choice that depends on that unit's rows only.
 
-    A guarantee per row of the result is then one per unit of the source.
+    Returns:
+        (rows,) bool, which are kept; and (rows,) int, whose each is: numbers from 0 without further meaning.
     """
+    if unit == "row":
+        return np.ones(len(frame), dtype=bool), np.arange(len(frame))
     key = _key(seed, "one row per unit")
-    best: dict[bytes, tuple[bytes, int]] = {}
-    for position, (name, row) in enumerate(zip(_units(frame, unit, key), row_digests(frame, key), strict=True)):
-        best[name] = min(best.get(name, (row, position)), (row, position))
-    taken = np.zeros(len(frame), dtype=bool)
-    taken[[position for _, position in best.values()]] = True
-    return taken
+    owners: dict[bytes, int] = {}
+    names = np.array([owners.setdefault(name, len(owners)) for name in _units(frame, unit, key)], dtype=np.int64)
+    order = sorted(range(len(frame)), key=list(zip(names.tolist(), row_digests(frame, key), strict=True)).__getitem__)
+    kept = np.zeros(len(frame), dtype=bool)
+    kept[np.array(order, dtype=np.int64)[places_in(names[order]) < most]] = True
+    return kept, names
+
+
+def places_in(names: np.ndarray) -> np.ndarray:
+    """(rows,) int: how many earlier rows have the same name."""
+    return pd.Series(names).groupby(names).cumcount().to_numpy()
 
 
 def _key(seed: int, purpose: str) -> bytes:

@@ -142,7 +142,7 @@ def _beginning(model: Model, text: str) -> np.ndarray:
         frame = kind.read(Path(text).expanduser())
         frame = frame[[column for column in frame.columns if column == schema.content.column]].head(1) if schema.content else frame
     cast_frame, _ = kind.cast(frame, bare, on_error="fail", where=text)
-    piece = kind.pieces(cast_frame, bare, first_only=False)
+    piece = kind.pieces(cast_frame, bare, most=None)
     if len(piece) > 1:
         raise SpecError(f"the beginning is longer than a whole record of this model, which has {model.codec.tokens.length} tokens")
     tokens = model.codec.encode(piece, "tokens")

@@ -117,7 +117,7 @@ def train_run(order: Order, *, home: Home, runs: Path, listener: Listener = List
     with _if_interrupted("nothing was written and no epsilon was spent"):
         require_place(runs)
         listener.stage(f"reading {spec.data.source}")
-        material = gather(spec.data, base=order.base, private=spec.privacy is not None, seed=spec.seed, home=home)
+        material = gather(spec.data, base=order.base, privacy=spec.privacy, seed=spec.seed, home=home)
         if material.skipped:
             listener.stage(f"note: {material.skipped} of the source could not be read and were left out (data.on_error: skip)")
         listener.stage(f"training {spec.generator.name} on {_described(material)}" + _promise(spec))

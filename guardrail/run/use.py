@@ -64,8 +64,8 @@ def read_records(model: Model, path: Path) -> pd.DataFrame:
         _refuse_faults(raw, frame, valid, path)
         return frame
     frame, _ = kind.cast(raw, seen_in(raw, schema), on_error="fail", where=str(path))
-    first = kind.pieces(frame, schema, first_only=True)
-    first.attrs["cut"] = len(kind.pieces(frame, schema, first_only=False)) - len(first)
+    first = kind.pieces(frame, schema, most=1)
+    first.attrs["cut"] = len(kind.pieces(frame, schema, most=None)) - len(first)
     return first
 
 

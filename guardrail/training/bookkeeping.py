@@ -57,6 +57,7 @@ class Notes:
         self._rules: dict[nn.Module, Rule] = {layer: rule for layer in _layers(player) if (rule := rule_for(layer)) is not None}
         self._second_order = player.second_order
         self._noted: list[_Noted] = []
+        self._each = 1
         self._owed: list[tuple[nn.Module, Owed]] = []
         self._guests: list[tuple[Guest, Owed]] = []
         self.canaries: Canaries | None = None
@@ -65,8 +66,9 @@ class Notes:
         """False once a layer ran on something that does not have the records first. One that did not run owes nothing."""
 
     @contextmanager
-    def taken(self, records: int) -> Iterator[None]:
-        self._noted = []
+    def taken(self, records: int, each: int = 1) -> Iterator[None]:
+        """`each`: so many records that follow one another are measured and clipped as one."""
+        self._noted, self._each = [], each
 
         def note(layer: nn.Module, kept: Tensor, out: Tensor, transposed: bool) -> None:
             self.complete &= kept.shape[:1] == out.shape[:1] == (records,)
@@ -113,7 +115,7 @@ class Notes:
         gradients = torch.autograd.grad(losses.sum(), outputs, allow_unused=True, materialize_grads=True)
         uses: dict[nn.Module, list[Any]] = {}
         for noted, gradient in zip(self._noted, gradients, strict=True):
-            uses.setdefault(noted.layer, []).append(noted.use(gradient))
+            uses.setdefault(noted.layer, []).extend(_apart(noted.use(gradient), self._each))
         guests = self.canaries.guests(uses) if self.canaries is not None else []
         self._guests = [(guest, self._rules[guest.layer](guest.layer, [guest.use])) for guest in guests]
         self._owed = [(layer, self._rules[layer](layer, parts)) for layer, parts in uses.items()]
@@ -128,3 +130,10 @@ class Notes:
             guest.take(owed.weighted(factor)[guest.parameter])
         sums = {id(getattr(layer, name)): total for layer, owed in self._owed for name, total in owed.weighted(own).items()}
         return [sums[id(parameter)] if id(parameter) in sums else torch.zeros_like(parameter) for parameter in parameters]
+
+
+def _apart(use: Any, each: int) -> list[Any]:
+    """Of records of which so many count as one, one use for the first of each, one for the second …: what they owe adds up."""
+    if each == 1:
+        return [use]
+    return [type(use)(*(part[i::each] if isinstance(part, Tensor) else part for part in use)) for i in range(each)]

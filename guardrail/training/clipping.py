@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from opacus.grad_sample.grad_sample_module_fast_gradient_clipping import GradSampleHooksFastGradientClipping
@@ -19,9 +19,12 @@ from torch import Tensor, nn
 from .bookkeeping import Notes, supports
 from .canaries import Canaries
 from .contract import Batch, Player
+from .units import Units
 
-LossesOf = Callable[[Batch], Tensor]
-"""A batch to one loss per record, (records,)."""
+Drawn = Batch | Units
+"""Of a step: records, or units of several records each, which are clipped as one. Below, a unit is a record too."""
+LossesOf = Callable[[Any], Tensor]
+"""What was drawn to one loss per record, (records,)."""
 
 
 class Way(Protocol):
@@ -31,7 +34,7 @@ class Way(Protocol):
     records: int
     """The most that it takes at once."""
 
-    def measure(self, chunk: Batch, losses_of: LossesOf) -> tuple[Tensor, Tensor] | None:
+    def measure(self, chunk: Drawn, losses_of: LossesOf) -> tuple[Tensor, Tensor] | None:
         """Losses and gradient norms, (records,) each; None where this way does not fit the player after all."""
         ...
 
@@ -51,8 +54,9 @@ class OnePass:
     def __init__(self, player: Player) -> None:
         self._notes, self._parameters = Notes(player), trained(player)
 
-    def measure(self, chunk: Batch, losses_of: LossesOf) -> tuple[Tensor, Tensor] | None:
-        with self._notes.taken(len(chunk)):
+    def measure(self, chunk: Drawn, losses_of: LossesOf) -> tuple[Tensor, Tensor] | None:
+        each = chunk.each if isinstance(chunk, Units) else 1
+        with self._notes.taken(each * len(chunk), each):
             losses = losses_of(chunk)
         return (losses.detach(), self._notes.measure(losses)) if self._notes.complete and self._notes.any else None
 
@@ -78,7 +82,9 @@ class TwoPasses:
         self._hooks: GradSampleHooksFastGradientClipping | None = None
         self._losses = torch.zeros(0)
 
-    def measure(self, chunk: Batch, losses_of: LossesOf) -> tuple[Tensor, Tensor] | None:
+    def measure(self, chunk: Drawn, losses_of: LossesOf) -> tuple[Tensor, Tensor] | None:
+        if isinstance(chunk, Units):
+            return None  # its norms are those of single records
         if self._hooks is None:
             try:
                 self._hooks = GradSampleHooksFastGradientClipping(self._player, loss_reduction="sum", max_grad_norm=1.0, strict=False)
@@ -119,16 +125,16 @@ class PerRecord:
         self._vectorised = True
         self._kept: list[Tensor] = []
 
-    def measure(self, chunk: Batch, losses_of: LossesOf) -> tuple[Tensor, Tensor] | None:
+    def measure(self, chunk: Drawn, losses_of: LossesOf) -> tuple[Tensor, Tensor] | None:
         losses, self._kept = self._of(chunk, losses_of)
         return losses, torch.stack([own.flatten(1).square().sum(1) for own in self._kept]).sum(0).sqrt()
 
     def weighted_sum(self, factors: Tensor) -> list[Tensor]:
         return [torch.tensordot(factors, own, dims=1) for own in self._kept]
 
-    def _of(self, part: Batch, losses_of: LossesOf) -> tuple[Tensor, list[Tensor]]:
+    def _of(self, part: Drawn, losses_of: LossesOf) -> tuple[Tensor, list[Tensor]]:
         """Losses, (records,), and per parameter the gradients, (records, ...)."""
-        if self._vectorised:
+        if self._vectorised and isinstance(part, Batch):
             try:
                 return self._together(part)
             except RuntimeError:  # a choice that depends on the data, or a gradient inside the loss

@@ -50,6 +50,10 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         return Batch(self.x.to(device), self.given.to(device))
 
+    @property
+    def device(self) -> torch.device:
+        return self.x.device
+
 
 class Recipe(Frozen):
     """How a family is trained unless the spec says otherwise; chosen on public data, never on the user's."""

@@ -170,7 +170,7 @@ def _train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(entropy(settings.seed, "initial weights") % 2**63)
         generator, floor = build(settings.generator, codec), build(floor_of(codec, private=settings.privacy is not None), codec)
-        dataset = Dataset(encode(codec, material.train, generator), codec.encode(material.train, "tokens"), codec.tokens)
+        dataset = Dataset(encode(codec, material.train, generator), codec.encode(material.train, "tokens"), codec.tokens, material.units)
         recipe = _recipe(strategy.recipe(generator), settings.training)
         outcome = strategy.fit(generator, dataset, recipe, seed=settings.seed, device=device, report=report, conduct=conduct)
         floor.initialise(outcome.counts)

@@ -2,7 +2,8 @@
 
 A family says beforehand what it will ask (`Generator.asks`); the plan turns each question into Gaussian queries, and a question
 that was not announced, or once more than announced, is refused. Each record's part of an answer is clipped here, whatever the
-family says of it. Noise is on every cell of a public domain, those that no record has included.
+family says of it, and a unit with several records counts as one: each of them by its share. Noise is on every cell of a public
+domain, those that no record has included.
 
 Where canaries are asked for, every answer has dead cells behind its own, noised by the same call: a secret fair coin puts into each
 of them what one record may add at most, or nothing (`canaries`).
@@ -25,6 +26,7 @@ from .contract import Batch, Question, Runs, Sums
 from .plain import CHUNK, runs_of
 from .secure import Stream, gaussian
 from .strategy import Dataset, smoothed_shares
+from .units import shares_of
 
 MOST_CELLS = 4_000_000
 """Of the domain of one question: all of them get noise of their own."""
@@ -104,6 +106,7 @@ class NoisyCounts:
         columns = [(dataset.tokens, dataset.space.sizes), (given, dataset.space.conditions if given.shape[1] else ())]
         self._dataset, self._source, self._questions = dataset, source, tuple(questions)
         self._left, self._asked = paid, canaries
+        self._parts = shares_of(dataset.units, len(dataset.tokens))
         self.canaries: list[CanaryRecord] = []
         self._counts, *rest = (self._shares(*column, query) for column, query in zip(columns, shares, strict=False))
         self._conditions: tuple[np.ndarray, ...] = rest[0] if rest else ()
@@ -121,7 +124,8 @@ class NoisyCounts:
         query, base = self._pay(named(question)), max(space.sizes) + 1
         counts = torch.zeros(cells_of(question, space), dtype=torch.float64)
         for start in range(0, len(self._dataset.tokens), CHUNK):
-            _add_runs(counts, self._dataset.tokens[start : start + CHUNK], question, space)
+            some = slice(start, start + CHUNK)
+            _add_runs(counts, self._dataset.tokens[some], self._parts[some], question, space)
         noisy = self._noisy(counts, query)
         kept = (noisy > query.noise_multiplier * query.sensitivity * math.sqrt(2 * math.log(len(noisy)))).nonzero().squeeze(1).numpy()
         found = np.rint(noisy.numpy()[kept]).astype(np.int64)
@@ -136,12 +140,13 @@ class NoisyCounts:
         if question is None:
             raise Unsupported("a sum over the records that was not announced, and so not paid for: the family asks more than it declares")
         query, total = self._pay(question.what), torch.zeros(())
-        for part in self._dataset.records.split(CHUNK):
+        shares = torch.from_numpy(self._parts).to(self._dataset.records.device)[:, None].split(CHUNK)
+        for part, share in zip(self._dataset.records.split(CHUNK), shares, strict=True):
             rows = statistic(part).double()
             norms = rows.norm(dim=1, keepdim=True)
             # A record whose statistic is no number has no part in the answer, as if it were not there.
             rows = torch.where(norms.isfinite(), rows * (question.norm / norms.clamp_min(1e-12)).clamp(max=1.0), 0.0)
-            total = total + rows.sum(0).cpu()
+            total = total + (share * rows).sum(0).cpu()
         return self._noisy(total, query)
 
     def records(self) -> float:
@@ -162,7 +167,7 @@ class NoisyCounts:
 
     def _shares(self, tokens: np.ndarray, sizes: Sequence[int], query: GaussianQuery) -> tuple[np.ndarray, ...]:
         """Per column the noisy count of each token, in whole numbers again."""
-        counts = np.concatenate([np.bincount(tokens[:, i], minlength=size) for i, size in enumerate(sizes)])
+        counts = np.concatenate([np.bincount(tokens[:, i], self._parts, minlength=size) for i, size in enumerate(sizes)])
         noisy = np.rint(self._noisy(torch.from_numpy(counts).double(), query).numpy())
         return tuple(np.split(noisy, np.cumsum(sizes)[:-1]))
 
@@ -180,16 +185,16 @@ class NoisyCounts:
         return noisy[: len(cells)]
 
 
-def _add_runs(counts: Tensor, tokens: np.ndarray, question: Runs, space: TokenSpace) -> None:
-    """Adds every record's counts of runs, clipped to the norm; a run's cell is its place and tokens read as one number."""
+def _add_runs(counts: Tensor, tokens: np.ndarray, shares: np.ndarray, question: Runs, space: TokenSpace) -> None:
+    """Adds every record's share of its counts of runs, clipped to the norm; a run's cell is its place and tokens read as one number."""
     rows, counted = runs_of(tokens, space, question.order, question.period)
     codes, base = rows[..., 0].astype(np.int64), max(space.sizes) + 1
     for i in range(1, rows.shape[2]):
         codes = codes * base + rows[..., i]
     norm = run_norm(question, space)
-    for code, there in zip(codes, counted, strict=True):
+    for code, there, share in zip(codes, counted, shares, strict=True):
         cells, number = np.unique(code[there], return_counts=True)
-        weight = min(1.0, norm / math.sqrt(float((number**2).sum()))) if len(number) else 0.0
+        weight = share * min(1.0, norm / math.sqrt(float((number**2).sum()))) if len(number) else 0.0
         counts.index_add_(0, torch.from_numpy(cells), torch.from_numpy(weight * number))
 
 

@@ -24,13 +24,15 @@ from ..vocabulary.spaces import TokenSpace
 from ..vocabulary.spec import PrivacySpec
 from .accounting import calibrate, epsilon_prv, epsilon_rdp, total_variation, zcdp_of
 from .canaries import Canaries
+from .clipping import Drawn
 from .conduct import Conduct, Previews
-from .contract import Batch, Generator, Player, Question, Recipe, Runs
+from .contract import Generator, Player, Question, Recipe, Runs
 from .loop import Progress, train
 from .noisy_counts import NoisyCounts, longest, one_way_sensitivity, queries_for
 from .private_turn import FreeTurn, PrivateTurn
 from .secure import SecureStream, SeededStream, Stream, poisson_batch
 from .strategy import Dataset, Outcome, Spending, optimizer_of
+from .units import Units
 
 COUNTS_SHARE = 0.05
 """Part of the budget (as zCDP's rho) that counts get, in equal parts, where gradients get the rest."""
@@ -100,7 +102,8 @@ class Private:
         generator.to(device)
         seen: tuple[CanaryRecord, ...] = ()
         if players:
-            batches = _poisson(dataset.records.to(device), rate, source)
+            there = dataset.records.to(device)
+            batches = _poisson(there if dataset.units is None else Units.grouped(there, dataset.units), rate, source)
             turns = [
                 self._turn(player, mechanism, recipe, batches, rate * records, source) for player, mechanism in self._charged(players, plan)
             ]
@@ -182,7 +185,7 @@ class Private:
             yield player, mechanism
 
     def _turn(
-        self, player: Player, mechanism: SampledGaussian | None, recipe: Recipe, batches: Iterator[Batch], normaliser: float, source: Stream
+        self, player: Player, mechanism: SampledGaussian | None, recipe: Recipe, batches: Iterator[Drawn], normaliser: float, source: Stream
     ) -> PrivateTurn | FreeTurn:
         optimizer = optimizer_of(player, recipe)
         if mechanism is None:
@@ -257,10 +260,10 @@ def refuse_conduct(conduct: Conduct) -> None:
             raise Unsupported(f"not available under privacy: {what}; leave it out")
 
 
-def _poisson(records: Batch, rate: float, source: Stream) -> Iterator[Batch]:
-    """Batches without end; whoever asks gets one that nobody else has."""
+def _poisson(records: Drawn, rate: float, source: Stream) -> Iterator[Drawn]:
+    """Batches without end; whoever asks gets one that nobody else has. Units are drawn, not their records."""
     while True:
-        yield records[poisson_batch(source, len(records), rate).to(records.x.device)]
+        yield records[poisson_batch(source, len(records), rate).to(records.device)]
 
 
 def _fitting(question: Question, space: TokenSpace) -> Question:

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from ..vocabulary.errors import Unsupported
 from .canaries import Canaries
-from .clipping import LossesOf, OnePass, gradients, trained, ways_for
-from .contract import Batch, Player
+from .clipping import Drawn, LossesOf, OnePass, gradients, trained, ways_for
+from .contract import Player
 from .secure import Stream, gaussian
+from .units import Units
 
 GRID = 2.0**-20
 """Noisy sums are rounded to this part of the noise's deviation."""
@@ -76,7 +77,7 @@ class PrivateTurn:
         self,
         player: Player,
         optimizer: torch.optim.Optimizer,
-        batches: Iterator[Batch],
+        batches: Iterator[Drawn],
         *,
         clip: float,
         noise_multiplier: float,
@@ -110,14 +111,15 @@ class PrivateTurn:
         self.optimizer.step()
         self.player.after_step()
 
-    def clipped_sum(self, batch: Batch) -> list[Tensor]:
+    def clipped_sum(self, batch: Drawn) -> list[Tensor]:
         """Per parameter the sum over records of min(1, clip / norm) x gradient; zeros for an empty batch."""
         before = self._state()
         sums: list[Tensor] = []
         if len(batch):
             self._keep_watch(batch[:1]) if self._trusted else self._try_on(batch[:TRIED])
         self._invite_canaries()
-        for chunk in batch.split(self._ways[0].records) if len(batch) else ():
+        at_once = max(1, self._ways[0].records // (batch.each if isinstance(batch, Units) else 1))
+        for chunk in batch.split(at_once) if len(batch) else ():
             clipped = self._clipped_chunk(chunk)
             sums = [total.add_(more) for total, more in zip(sums, clipped, strict=True)] if sums else clipped
         if self._state() != before:
@@ -143,7 +145,7 @@ class PrivateTurn:
         frozen = [parameter for parameter in self.player.parameters() if not parameter.requires_grad]
         return [(id(tensor), tensor._version) for tensor in (*self.player.buffers(), *frozen)]
 
-    def _clipped_chunk(self, chunk: Batch) -> list[Tensor]:
+    def _clipped_chunk(self, chunk: Drawn) -> list[Tensor]:
         losses, norms = self._measured(chunk)
         finite = norms[: len(chunk)].isfinite() & losses.isfinite()
         if not finite.all():
@@ -155,13 +157,13 @@ class PrivateTurn:
             self.canaries.leave()
         return sums
 
-    def _measured(self, chunk: Batch) -> tuple[Tensor, Tensor]:
+    def _measured(self, chunk: Drawn) -> tuple[Tensor, Tensor]:
         """Losses and gradient norms, (records,) each, by the fastest way that this player allows."""
         while (measured := self._ways[0].measure(chunk, self._losses)) is None:
             self._next_way()
         return measured
 
-    def _try_on(self, records: Batch) -> None:
+    def _try_on(self, records: Drawn) -> None:
         """Settles on the fastest way that sees the whole gradient of every record tried: a weight used outside its layer is measured by
         no layer, and clipping would not bound it. A record without a finite gradient that is not 0 tells nothing; where none tells
         anything, only the way that takes any player is safe."""
@@ -171,7 +173,7 @@ class PrivateTurn:
             self._next_way()
         self._trusted = True
 
-    def _keep_watch(self, record: Batch) -> None:
+    def _keep_watch(self, record: Drawn) -> None:
         """The same of one record, less and less often: what a player computes may change while it trains."""
         self._batches_seen += 1
         if self._batches_seen & (self._batches_seen - 1) or len(self._ways) == 1:
@@ -184,13 +186,13 @@ class PrivateTurn:
                 "stays charged"
             )
 
-    def _norm(self, record: Batch) -> float:
+    def _norm(self, record: Drawn) -> float:
         """Of the whole gradient, by autograd."""
         with _same_draws():
             squares = [part.square().sum() for part in gradients(self._losses(record).sum(), trained(self.player))]
         return float(torch.stack(squares).sum().sqrt())
 
-    def _sees(self, record: Batch, norm: float) -> bool:
+    def _sees(self, record: Drawn, norm: float) -> bool:
         with _same_draws():
             found = self._ways[0].measure(record, self._losses)
         return found is not None and abs(norm - float(found[1][0])) <= 1e-3 * norm + 1e-9
@@ -198,14 +200,15 @@ class PrivateTurn:
     def _next_way(self) -> None:
         self._ways.pop(0).close()
 
-    def _losses(self, chunk: Batch) -> Tensor:
-        losses = self.player.losses(chunk)
-        if losses.shape != (len(chunk),):
+    def _losses(self, chunk: Drawn) -> Tensor:
+        records = chunk.batch if isinstance(chunk, Units) else chunk
+        losses = self.player.losses(records)
+        if losses.shape != (len(records),):
             raise Unsupported(
-                f"{type(self.player).__name__}.losses() gave shape {tuple(losses.shape)} for {len(chunk)} records; "
-                f"it must be ({len(chunk)},): any other shape would broadcast against the clipping factors and void the guarantee"
+                f"{type(self.player).__name__}.losses() gave shape {tuple(losses.shape)} for {len(records)} records; "
+                f"it must be ({len(records)},): any other shape would broadcast against the clipping factors and void the guarantee"
             )
-        return losses
+        return chunk.joined(losses) if isinstance(chunk, Units) else losses
 
     def _free_gradients(self) -> list[Tensor] | None:
         """For the public batch size: under Poisson sampling the true one is a secret."""
@@ -232,12 +235,12 @@ def refuse_mixing_layers(player: Player) -> None:
         raise Unsupported(f"{type(player).__name__} cannot be trained privately: {faults[0]}")
 
 
-def refuse_mixed(player: Player, records: Batch, losses_of: LossesOf) -> None:
+def refuse_mixed(player: Player, records: Drawn, losses_of: LossesOf) -> None:
     """Another record in the first place must move no other record's loss: what a player computes outside its layers (a mean over the
     batch) no validator of layers sees, and then one record's gradient is not its own."""
     if len(records) < 2:
         return
-    others = records[torch.tensor([len(records) - 1, *range(1, len(records))], device=records.x.device)]
+    others = records[torch.tensor([len(records) - 1, *range(1, len(records))], device=records.device)]
     with _same_draws():
         before = losses_of(records)[1:].detach()
     with _same_draws():

@@ -28,6 +28,8 @@ class Dataset:
     """(records, positions) int64: what counting queries read."""
     space: TokenSpace
     """Whose tokens these are."""
+    units: np.ndarray | None = None
+    """(records,) int: whose each is; None where every record is a unit of privacy by itself."""
 
 
 @dataclass(frozen=True)

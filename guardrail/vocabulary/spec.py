@@ -70,6 +70,8 @@ class PrivacySpec(Frozen):
     delta: float = Field(default=1e-5, gt=0, lt=1)
     records: int | None = Field(default=None, gt=0)
     """Public number of units (rows, or persons) in the source; None: counted under DP and charged."""
+    rows_per_unit: int = Field(default=4, gt=0, le=64)
+    """Where a person has several rows, or a document several pieces, at most so many count; they are clipped together."""
     schema_epsilon: float = Field(default=0, ge=0)
     noise: Literal["secure", "seeded"] = "secure"
     canaries: int = Field(default=2000, ge=0, le=100_000)

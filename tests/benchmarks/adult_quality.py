@@ -29,8 +29,8 @@ AUDITS = ("pairs", "detection", "utility", "copies", "nearest")
 def run(name: str, epsilon: float | None, seed: int, source: str, learning: dict[str, object], canaries: int) -> dict[str, float]:
     frame, schema = load(source)
     home = Home.find()
-    material = prepare(frame, schema, DataSpec(source=f"builtin:{source}"), private=epsilon is not None, seed=seed, home=home)
     privacy = PrivacySpec(epsilon=epsilon, canaries=canaries) if epsilon else None
+    material = prepare(frame, schema, DataSpec(source=f"builtin:{source}"), privacy=privacy, seed=seed, home=home)
     training = TrainingSpec.model_validate(learning)
     settings = Settings(GeneratorSpec(name=name), training, privacy, holdout=0.2, seed=seed, name="benchmark")
     model = train(material, settings, home=home, report=lambda _: None)

@@ -46,7 +46,7 @@ def run(data: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GUARDRAIL_HOME"] = folder
         home = Home.find()
-        material = prepare(frame, schema, DataSpec(source=f"builtin:{data}"), private=False, seed=0, home=home)
+        material = prepare(frame, schema, DataSpec(source=f"builtin:{data}"), privacy=None, seed=0, home=home)
         settings = Settings(GeneratorSpec(name="vae"), TrainingSpec(device="cpu"), None, holdout=0.2, name="benchmark")
         model = train(material, settings, home=home, report=lambda _: None, tell=print)
     assert material.holdout is not None

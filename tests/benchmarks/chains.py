@@ -39,9 +39,9 @@ def parts(data: str) -> tuple[Codec, list]:
     kind, rng = modality(schema.modality), np.random.default_rng(0)
     frame, _ = kind.cast(raw, schema, on_error="fail", where=data)
     if len(frame) < FEW:
-        frame = kind.pieces(frame, schema, first_only=False)
+        frame = kind.pieces(frame, schema, most=None)
     held = rng.random(len(frame)) < 0.1
-    return kind.codec(schema), [kind.pieces(frame[part].reset_index(drop=True), schema, first_only=False) for part in (~held, held)]
+    return kind.codec(schema), [kind.pieces(frame[part].reset_index(drop=True), schema, most=None) for part in (~held, held)]
 
 
 def fitted(family: str, codec: Codec, frame, **options: object) -> tuple[Generator, float]:

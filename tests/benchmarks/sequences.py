@@ -47,7 +47,7 @@ HELD = 0.2
 
 def material_of(data: str, home: Home) -> Material:
     frame, schema = load(data)
-    return prepare(frame, schema, DataSpec(source=f"builtin:{data}"), private=False, seed=0, home=home)
+    return prepare(frame, schema, DataSpec(source=f"builtin:{data}"), privacy=None, seed=0, home=home)
 
 
 def trained(family: str, data: str, options: dict[str, Any], learning: dict[str, Any]) -> tuple[Model, Material, float]:

@@ -107,7 +107,7 @@ def main() -> None:
         os.environ["GUARDRAIL_HOME"] = folder
         home = Home.find()
         frame, schema = load("adult-complete")
-        material = prepare(frame, schema, DataSpec(source="builtin:adult-complete"), private=False, seed=given.seed, home=home)
+        material = prepare(frame, schema, DataSpec(source="builtin:adult-complete"), privacy=None, seed=given.seed, home=home)
         for name in filter(None, given.families.split(",")):
             made, seconds = ours(name, material, home, given.seed)
             show(name, seconds, audited(material, made, given.seed))

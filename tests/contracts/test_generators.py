@@ -26,6 +26,7 @@ from guardrail.training.plain import ExactCounts
 from guardrail.training.private_turn import PrivateTurn
 from guardrail.training.secure import SecureStream
 from guardrail.training.strategy import Dataset
+from guardrail.training.units import Units
 from guardrail.vocabulary import documents
 from guardrail.vocabulary.errors import Unsupported
 from guardrail.vocabulary.plugins import resolve, table
@@ -61,7 +62,7 @@ def initialised(name: str, modality: str, n: int = 60, seed: int = 0) -> tuple[G
 
 def losses(player: Player, records: Batch) -> Tensor:
     torch.manual_seed(1)  # a latent draw belongs to a place in the batch: the same places, the same draws
-    return player.losses(records)
+    return type(player).losses(player, records)
 
 
 def free_loss(player: Player, n: int) -> Tensor | None:
@@ -214,27 +215,38 @@ def test_it_trains_on_a_gpu(name: str, modality: str, home: Home):
     assert trained(name, home, modality=modality, epsilon=None, n=60, epochs=1, device="cuda").receipt.device.startswith("cuda")
 
 
+CLIP = 0.5
+
+
+def clipped_one_by_one(each: Tensor, parameters: list[Tensor]) -> list[Tensor]:
+    """The slow truth: one backward pass per unit, clipped as a whole. `each`: (units,) losses."""
+    total = [torch.zeros_like(p) for p in parameters]
+    for loss in each:
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True, retain_graph=True)
+        norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+        for part, gradient in zip(total, gradients, strict=True):
+            part += gradient * min(1.0, CLIP / (norm + 1e-6))
+    return total
+
+
+@pytest.mark.parametrize("persons", [False, True], ids=["records", "persons"])
 @pytest.mark.parametrize(("name", "modality"), PRIVATE)
-def test_clipped_sum_equals_the_loop_of_one(name: str, modality: str, monkeypatch: pytest.MonkeyPatch):
-    """Every parameter counts, every record is clipped as a whole: the truth is one backward pass per record."""
-    clip = 0.5
+def test_clipped_sum_equals_the_loop_of_one(name: str, modality: str, persons: bool, monkeypatch: pytest.MonkeyPatch):
+    """Every parameter counts; every record, or all records of a person together, are clipped as a whole."""
     generator, records = initialised(name, modality, 10)
     generator.double()
     records = doubled(records)
     with doubles():
+        drawn = Units.grouped(records, np.array([0, 1, 0, 2, 3, 3, 4, 0, 5, 6])) if persons else records
+        there = drawn.batch if isinstance(drawn, Units) else drawn
         for player in (player for player in generator.players().values() if player.sees_records):
             parameters = [p for p in player.parameters() if p.requires_grad]
-            expected = [torch.zeros_like(p) for p in parameters]
-            for i in range(len(records)):
-                gradients = torch.autograd.grad(losses(player, records)[i], parameters, allow_unused=True)
-                norm = math.sqrt(sum(float(g.square().sum()) for g in gradients if g is not None))
-                for total, gradient in zip(expected, gradients, strict=True):
-                    if gradient is not None:
-                        total += gradient * min(1.0, clip / (norm + 1e-6))
+            each = losses(player, there)
+            expected = clipped_one_by_one(drawn.joined(each) if isinstance(drawn, Units) else each, parameters)
             optimizer = torch.optim.SGD(parameters, lr=1.0)
-            turn = PrivateTurn(player, optimizer, iter(()), clip=clip, noise_multiplier=1.0, normaliser=1.0, source=SecureStream())
-            monkeypatch.setattr(turn, "_losses", lambda chunk, player=player: losses(player, chunk))
-            for fast, slow in zip(turn.clipped_sum(records), expected, strict=True):
+            turn = PrivateTurn(player, optimizer, iter(()), clip=CLIP, noise_multiplier=1.0, normaliser=1.0, source=SecureStream())
+            monkeypatch.setattr(player, "losses", lambda batch, player=player: losses(player, batch))
+            for fast, slow in zip(turn.clipped_sum(drawn), expected, strict=True):
                 assert torch.allclose(fast, slow, atol=1e-10, rtol=1e-8)
             assert turn.way == "one pass"  # as fast as the field's best, for every family
 
@@ -256,7 +268,7 @@ def test_without_clip_and_noise_the_private_step_is_the_plain_one(name: str, mod
             turn = PrivateTurn(
                 player, optimizer, iter([records]), clip=1e15, noise_multiplier=1e-30, normaliser=len(records), source=SecureStream()
             )
-            monkeypatch.setattr(turn, "_losses", lambda chunk, player=player: losses(player, chunk))
+            monkeypatch.setattr(player, "losses", lambda batch, player=player: losses(player, batch))
             monkeypatch.setattr(player, "free_loss", lambda n, player=player: free_loss(player, n))
             turn.step()
             for start, end, gradient in zip(before, parameters, plain, strict=True):

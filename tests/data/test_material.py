@@ -8,11 +8,11 @@ import pytest
 
 from guardrail.data.cast import cast
 from guardrail.data.material import Material, gather, prepare
-from guardrail.data.split import held_out, speaks_for_its_unit
+from guardrail.data.split import held_out, rows_of_units
 from guardrail.registry.home import Home
 from guardrail.vocabulary.errors import DataError, PrivacyRefused, SchemaError, SpecError
 from guardrail.vocabulary.schema import Schema
-from guardrail.vocabulary.spec import DataSpec
+from guardrail.vocabulary.spec import DataSpec, PrivacySpec
 
 COLUMNS = {
     "age": {"kind": "integer", "low": 0, "high": 100},
@@ -39,9 +39,10 @@ def home(tmp_path) -> Home:
     return Home(tmp_path / "home")
 
 
-def prepared(frame: pd.DataFrame, schema: Schema | None, home: Home, *, private: bool = False, **data) -> Material:
+def prepared(frame: pd.DataFrame, schema: Schema | None, home: Home, *, private: bool = False, rows_per_unit: int = 2, **data) -> Material:
     spec = DataSpec.model_validate({"source": "visits.csv", "holdout": 0.3, **data})
-    return prepare(frame, schema, spec, private=private, seed=5, home=home)
+    privacy = PrivacySpec(epsilon=1, rows_per_unit=rows_per_unit) if private else None
+    return prepare(frame, schema, spec, privacy=privacy, seed=5, home=home)
 
 
 def contents(frame: pd.DataFrame) -> list[tuple]:
@@ -58,9 +59,9 @@ def test_a_fault_is_named_by_its_row_in_the_source_whichever_part_it_falls_into(
 
 def test_a_fault_in_a_row_that_no_person_is_represented_by_is_still_named_by_its_row(home):
     frame = visits()
-    silent = int(np.flatnonzero(~speaks_for_its_unit(frame, "who", 5))[40])
+    silent = int(np.flatnonzero(~counted(frame))[40])
     frame.loc[silent, "age"] = 101
-    assert not speaks_for_its_unit(frame, "who", 5)[silent]  # the choice depends on the content, and is still another row
+    assert not counted(frame)[silent]  # the choice depends on the content, and is still another row
     with pytest.raises(DataError, match=rf"row {silent + 1}, column 'age'"):
         prepared(frame, BY_PERSON, home, private=True)
 
@@ -115,15 +116,35 @@ def test_nobody_is_in_both_parts(private, home):
     made = prepared(frame, BY_PERSON, home, private=private)
     held = held_out(frame, unit="who", holdout=0.3, seed=5)
     assert not set(frame["who"][held]) & set(frame["who"][~held])
-    counted = speaks_for_its_unit(frame, "who", 5) if private else np.ones(len(frame), dtype=bool)
-    assert contents(made.train) == contents(cast(frame[~held & counted], BY_PERSON))
+    there = counted(frame) if private else np.ones(len(frame), dtype=bool)
+    assert contents(made.train) == contents(cast(frame[~held & there], BY_PERSON))
     assert "who" not in made.train
 
 
-def test_under_privacy_a_person_has_one_row_and_without_it_all_of_them(home):
-    private, plain = (prepared(visits(), BY_PERSON, home, private=private) for private in (True, False))
-    assert len(private.train) + len(private.holdout) == 50
-    assert len(plain.train) + len(plain.holdout) == 200
+def counted(frame: pd.DataFrame, most: int = 2) -> np.ndarray:
+    return rows_of_units(frame, unit="who", most=most, seed=5)[0]
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_under_privacy_a_person_counts_with_few_rows_and_without_it_with_all_of_them(most, home):
+    private = prepared(visits(), BY_PERSON, home, private=True, rows_per_unit=most)
+    plain = prepared(visits(), BY_PERSON, home)
+    assert len(private.train) + len(private.holdout) == 50 * most
+    assert len(plain.train) + len(plain.holdout) == 200 and plain.units is None
+    if most == 1:
+        assert private.units is None
+    else:
+        assert np.unique(private.units, return_counts=True)[1].tolist() == [most] * (len(private.train) // most)
+
+
+def test_pieces_of_one_document_are_one_unit(home):
+    schema = Schema.model_validate(
+        {"declared_by": "this test", "modality": "text", "text": {"vocabulary": "bytes", "length": 9, "source": "public"}}
+    )
+    frame = pd.DataFrame({"text": ["one two three four five six", "short", "again a longer text than the length"]})
+    made = prepared(frame, schema, home, private=True, rows_per_unit=3, holdout=0.0)
+    assert [int(n) for n in np.unique(made.units, return_counts=True)[1]] == [3, 1, 3]
+    assert made.train["text"].tolist()[0] == "one two " and made.train["text"].tolist()[3] == "short"
 
 
 def test_one_person_more_or_less_moves_nobody_else(home):
@@ -196,6 +217,6 @@ def test_no_holdout_is_none(home):
 def test_files_are_found_beside_the_spec_and_a_schema_that_is_not_there_is_named(tmp_path, home):
     rows().to_csv(tmp_path / "visits.csv", index=False)
     data = DataSpec.model_validate({"source": "visits.csv", "schema": "none.yaml"})
-    assert len(gather(data.model_copy(update={"schema_": None}), base=tmp_path, private=False, seed=0, home=home).train) > 100
+    assert len(gather(data.model_copy(update={"schema_": None}), base=tmp_path, privacy=None, seed=0, home=home).train) > 100
     with pytest.raises(SchemaError, match=r"none\.yaml"):
-        gather(data, base=tmp_path, private=False, seed=0, home=home)
+        gather(data, base=tmp_path, privacy=None, seed=0, home=home)

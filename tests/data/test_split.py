@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardrail.data.split import held_out, speaks_for_its_unit
+from guardrail.data.split import held_out, rows_of_units
 from guardrail.data.tables import read_table, write_table
 from guardrail.vocabulary.errors import DataError
 
@@ -26,8 +26,8 @@ def split(frame: pd.DataFrame, *, unit: str, holdout: float, seed: int) -> tuple
     return frame[~held], frame[held]
 
 
-def one_row_per_unit(frame: pd.DataFrame, unit: str, seed: int) -> pd.DataFrame:
-    return frame[speaks_for_its_unit(frame, unit, seed)]
+def few_rows_per_unit(frame: pd.DataFrame, unit: str, seed: int, most: int = 1) -> pd.DataFrame:
+    return frame[rows_of_units(frame, unit=unit, most=most, seed=seed)[0]]
 
 
 def contents(frame: pd.DataFrame) -> set[tuple[object, ...]]:
@@ -82,26 +82,31 @@ def test_no_holdout_asked_is_none_kept_and_no_rows_are_no_error() -> None:
 
 def test_a_missing_unit_is_an_error_that_names_the_row() -> None:
     frame = pd.DataFrame({"who": ["a", None], "x": [1, 2]})
-    for call in (lambda: split(frame, unit="who", holdout=0.5, seed=1), lambda: one_row_per_unit(frame, "who", 1)):
+    for call in (lambda: split(frame, unit="who", holdout=0.5, seed=1), lambda: few_rows_per_unit(frame, "who", 1)):
         with pytest.raises(DataError, match="row 2 has no 'who'"):
             call()
     with pytest.raises(DataError, match="did you mean 'who'"):
         split(frame, unit="whom", holdout=0.5, seed=1)
 
 
-def test_one_row_of_every_unit_is_kept_and_the_choice_is_that_units_own() -> None:
+@pytest.mark.parametrize("most", [1, 3])
+def test_few_rows_of_every_unit_are_kept_and_the_choice_is_that_units_own(most: int) -> None:
     frame = rows(600)
-    kept = one_row_per_unit(frame, "who", 1)
-    assert sorted(kept["who"]) == sorted(frame["who"].unique()) and contents(kept) <= contents(frame)
+    kept = few_rows_per_unit(frame, "who", 1, most)
+    assert contents(kept) <= contents(frame)
+    assert kept["who"].value_counts().to_dict() == frame["who"].value_counts().clip(upper=most).to_dict()
     for someone in frame["who"].unique()[:20]:
-        without = one_row_per_unit(frame[frame["who"] != someone].sample(frac=1, random_state=1), "who", 1)
+        without = few_rows_per_unit(frame[frame["who"] != someone].sample(frac=1, random_state=1), "who", 1, most)
         assert contents(without) == contents(kept[kept["who"] != someone])
-    assert contents(one_row_per_unit(frame, "who", 2)) != contents(kept)
+    assert contents(few_rows_per_unit(frame, "who", 2, most)) != contents(kept)
 
 
 def groups(cells: list[object], dtype: object = object) -> int:
     """How many units the cells name."""
-    return int(speaks_for_its_unit(pd.DataFrame({"who": pd.Series(cells, dtype=dtype), "x": range(len(cells))}), "who", 1).sum())
+    frame = pd.DataFrame({"who": pd.Series(cells, dtype=dtype), "x": range(len(cells))})
+    kept, names = rows_of_units(frame, unit="who", most=1, seed=1)
+    assert kept.sum() == len(set(names))
+    return int(kept.sum())
 
 
 ALIKE = [
@@ -139,9 +144,9 @@ def test_one_person_is_one_unit_however_the_name_is_stored() -> None:
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_the_names_of_persons_survive_a_file(suffix: str, tmp_path: Path) -> None:
     write_table(pd.DataFrame({"who": ALIKE, "x": range(len(ALIKE))}), tmp_path / f"t.{suffix}")
-    assert speaks_for_its_unit(read_table(tmp_path / f"t.{suffix}"), "who", 1).all()
+    assert len(few_rows_per_unit(read_table(tmp_path / f"t.{suffix}"), "who", 1)) == len(ALIKE)
     write_table(pd.DataFrame({"who": [int(ALIKE[0]), int(ALIKE[1])], "x": [1, 1]}), tmp_path / f"n.{suffix}")
-    assert speaks_for_its_unit(read_table(tmp_path / f"n.{suffix}"), "who", 1).all()
+    assert len(few_rows_per_unit(read_table(tmp_path / f"n.{suffix}"), "who", 1)) == 2
 
 
 @settings(max_examples=100, deadline=None)
@@ -154,7 +159,7 @@ def test_units_are_the_distinct_words_of_the_file(who: list[str]) -> None:
 @pytest.mark.parametrize("nothing", ["", " ", "?", "NA", "None", None, np.nan, pd.NaT])
 def test_rows_of_nobody_are_refused_and_not_taken_for_one_person(nothing: object) -> None:
     frame = pd.DataFrame({"who": pd.Series(["a", nothing, "b", nothing], dtype=object), "x": range(4)})
-    for call in (lambda: split(frame, unit="who", holdout=0.5, seed=1), lambda: one_row_per_unit(frame, "who", 1)):
+    for call in (lambda: split(frame, unit="who", holdout=0.5, seed=1), lambda: few_rows_per_unit(frame, "who", 1)):
         with pytest.raises(DataError, match=r"row 2 has no 'who'.*every row needs a unit.*\(2 such rows\)"):
             call()
 

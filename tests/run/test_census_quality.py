@@ -19,7 +19,14 @@ pytestmark = pytest.mark.slow
 def findings(epsilon: float | None, monkeypatch: pytest.MonkeyPatch, home: str) -> dict[str, Finding]:
     monkeypatch.setenv("GUARDRAIL_HOME", home)
     frame, schema = load("adult-complete")
-    material = prepare(frame, schema, DataSpec(source="builtin:adult-complete"), private=epsilon is not None, seed=0, home=Home.find())
+    material = prepare(
+        frame,
+        schema,
+        DataSpec(source="builtin:adult-complete"),
+        privacy=PrivacySpec(epsilon=epsilon) if epsilon else None,
+        seed=0,
+        home=Home.find(),
+    )
     privacy = PrivacySpec(epsilon=epsilon) if epsilon else None
     settings = Settings(GeneratorSpec(name="made"), TrainingSpec(device="cpu"), privacy, holdout=0.2)
     model = train(material, settings, home=Home.find(), report=lambda _: None)

@@ -61,8 +61,8 @@ class Image:
         content = schema.image
         return cast_content(frame, schema, lambda cell: fitted(cell, content), on_error=on_error, where=where)
 
-    def pieces(self, frame: pd.DataFrame, schema: Schema, *, first_only: bool) -> pd.DataFrame:
-        return frame
+    def pieces(self, frame: pd.DataFrame, schema: Schema, *, most: int | None) -> pd.DataFrame:
+        return frame.reset_index(drop=True)
 
     def codec(self, schema: Schema) -> ImageCodec:
         return ImageCodec(schema)

@@ -13,7 +13,7 @@ from ...vocabulary.content import Modality as Name
 from ...vocabulary.content import MusicContent
 from ...vocabulary.errors import DataError
 from ...vocabulary.schema import Schema
-from ..arrays import as_column
+from ..arrays import as_column, repeated
 from ..beside import cast_content, draft_beside
 from ..cast import OnError
 from .builtin import read_builtin
@@ -63,12 +63,10 @@ class Music:
         content = schema.music
         return cast_content(frame, schema, lambda cell: judged(cell, content, clip=on_error == "clip"), on_error=on_error, where=where)
 
-    def pieces(self, frame: pd.DataFrame, schema: Schema, *, first_only: bool) -> pd.DataFrame:
+    def pieces(self, frame: pd.DataFrame, schema: Schema, *, most: int | None) -> pd.DataFrame:
         assert schema.music is not None  # noqa: S101 - the schema of music
-        parts = [cut(cell, schema.music)[: 1 if first_only else None] for cell in frame["notes"]]
-        rows = np.repeat(np.arange(len(frame)), [len(part) for part in parts])
-        pieces = frame.iloc[rows].reset_index(drop=True)
-        return pieces.assign(notes=as_column([cell for part in parts for cell in part]))
+        parts = [cut(cell, schema.music)[:most] for cell in frame["notes"]]
+        return repeated(frame, [len(part) for part in parts], "notes", as_column([cell for part in parts for cell in part]))
 
     def codec(self, schema: Schema) -> MusicCodec:
         return MusicCodec(schema)

@@ -60,9 +60,9 @@ class Series:
         content = schema.series
         return cast_content(frame, schema, lambda cell: judged(cell, content, clip=on_error == "clip"), on_error=on_error, where=where)
 
-    def pieces(self, frame: pd.DataFrame, schema: Schema, *, first_only: bool) -> pd.DataFrame:
+    def pieces(self, frame: pd.DataFrame, schema: Schema, *, most: int | None) -> pd.DataFrame:
         assert schema.series is not None  # noqa: S101 - the schema of series
-        return cut(frame, schema.series, first_only=first_only)
+        return cut(frame, schema.series, most=most)
 
     def codec(self, schema: Schema) -> SeriesCodec:
         return SeriesCodec(schema)

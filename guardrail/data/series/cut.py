@@ -9,7 +9,7 @@ import pandas as pd
 
 from ...vocabulary.content import SeriesContent
 from ...vocabulary.errors import DataError
-from ..arrays import as_column
+from ..arrays import as_column, repeated
 
 
 def judged(cell: Any, content: SeriesContent, *, clip: bool) -> np.ndarray:
@@ -43,18 +43,12 @@ def bounds(content: SeriesContent) -> tuple[np.ndarray, np.ndarray]:
     return np.array([channel.low for channel in channels]), np.array([channel.high for channel in channels])
 
 
-def cut(frame: pd.DataFrame, content: SeriesContent, *, first_only: bool) -> pd.DataFrame:
+def cut(frame: pd.DataFrame, content: SeriesContent, *, most: int | None) -> pd.DataFrame:
     """A long series becomes several rows of `steps` steps; what is left over is kept only where series may be shorter."""
-    lengths = [len(cell) for cell in frame["values"]]
-    if all(length <= content.steps for length in lengths):
-        return frame
-    rows, parts = [], []
-    for row, cell in enumerate(frame["values"]):
+    if all(len(cell) <= content.steps for cell in frame["values"]):
+        return frame.reset_index(drop=True)
+    parts = []
+    for cell in frame["values"]:
         pieces = [cell[start : start + content.steps] for start in range(0, len(cell), content.steps)]
-        whole = pieces if content.variable else [piece for piece in pieces if len(piece) == content.steps]
-        for piece in whole[:1] if first_only else whole:
-            rows.append(row)
-            parts.append(piece)
-    longer = frame.iloc[rows].reset_index(drop=True)
-    longer["values"] = as_column(parts)
-    return longer
+        parts.append((pieces if content.variable else [piece for piece in pieces if len(piece) == content.steps])[:most])
+    return repeated(frame, [len(part) for part in parts], "values", as_column([piece for part in parts for piece in part]))

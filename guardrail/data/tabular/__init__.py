@@ -40,8 +40,8 @@ class Tabular:
     def cast(self, frame: pd.DataFrame, schema: Schema, *, on_error: OnError, where: str) -> tuple[pd.DataFrame, np.ndarray]:
         return cast_rows(frame, schema, on_error=on_error, where=where)
 
-    def pieces(self, frame: pd.DataFrame, schema: Schema, *, first_only: bool) -> pd.DataFrame:
-        return frame
+    def pieces(self, frame: pd.DataFrame, schema: Schema, *, most: int | None) -> pd.DataFrame:
+        return frame.reset_index(drop=True)
 
     def codec(self, schema: Schema) -> TabularCodec:
         return TabularCodec(schema)

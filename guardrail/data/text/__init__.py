@@ -13,6 +13,7 @@ from ...vocabulary.content import Modality as Name
 from ...vocabulary.content import TextContent
 from ...vocabulary.errors import DataError
 from ...vocabulary.schema import Schema
+from ..arrays import repeated
 from ..beside import cast_content, draft_beside
 from ..cast import OnError
 from ..cells import nfc, shown
@@ -55,14 +56,13 @@ class Text:
         """Any text obeys; characters without a token are there still."""
         return cast_content(frame, schema, _judged, on_error=on_error, where=where)
 
-    def pieces(self, frame: pd.DataFrame, schema: Schema, *, first_only: bool) -> pd.DataFrame:
+    def pieces(self, frame: pd.DataFrame, schema: Schema, *, most: int | None) -> pd.DataFrame:
         """A document of more than length - 1 tokens becomes several rows, cut at spaces; the columns beside it are repeated."""
         assert schema.text is not None  # noqa: S101 - the schema of texts
-        vocabulary, most = vocabulary_of(schema.text), schema.text.length - 1
-        parts = [cut_text(text, vocabulary, most)[: 1 if first_only else None] for text in frame["text"]]
-        rows = np.repeat(np.arange(len(frame)), [len(part) for part in parts])
-        cut = frame.iloc[rows].reset_index(drop=True)
-        return cut.assign(text=pd.Series([text for part in parts for text in part], dtype=object))
+        vocabulary, longest = vocabulary_of(schema.text), schema.text.length - 1
+        parts = [cut_text(text, vocabulary, longest)[:most] for text in frame["text"]]
+        cut = pd.Series([text for part in parts for text in part], dtype=object)
+        return repeated(frame, [len(part) for part in parts], "text", cut)
 
     def codec(self, schema: Schema) -> TextCodec:
         return TextCodec(schema)

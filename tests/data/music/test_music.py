@@ -47,7 +47,7 @@ grids = st.lists(st.tuples(*[st.sampled_from([0, 48, 50, 72])] * 2), min_size=1,
 @given(grid=grids)
 def test_every_grid_is_cut_and_comes_back(grid: np.ndarray) -> None:
     frame, _ = MUSIC.cast(pieces(grid), GRID, on_error="fail", where="t")
-    cut = MUSIC.pieces(frame, GRID, first_only=False)
+    cut = MUSIC.pieces(frame, GRID, most=None)
     tokens = MUSIC.codec(GRID).encode(cut, "tokens")
     back = MUSIC.codec(GRID).decode(tokens, "tokens", RNG)
     assert tokens.shape == (-(-len(grid) // 4), 8)
@@ -79,13 +79,13 @@ def test_events_come_back_to_the_nearest_hundredth_of_a_second(events: np.ndarra
 @given(events=notes)
 def test_events_are_cut_into_pieces_that_fit_and_keep_every_note(events: np.ndarray) -> None:
     frame, _ = MUSIC.cast(pieces(events), EVENTS, on_error="fail", where="t")
-    cut = MUSIC.pieces(frame, EVENTS, first_only=False)
+    cut = MUSIC.pieces(frame, EVENTS, most=None)
     tokens = MUSIC.codec(EVENTS).encode(cut, "tokens")
     assert tokens.shape[1] == 32 and (tokens[:, -1] == MUSIC.codec(EVENTS).tokens.end).all()
     assert sum(map(len, cut["notes"])) == len(frame["notes"].iloc[0])
     whole = np.concatenate(list(cut["notes"]))
     assert np.array_equal(whole[:, 1:], frame["notes"].iloc[0][:, 1:])
-    assert len(MUSIC.pieces(frame, EVENTS, first_only=True)) == 1
+    assert len(MUSIC.pieces(frame, EVENTS, most=1)) == 1
 
 
 def test_a_performance_becomes_the_tokens_of_the_paper() -> None:
@@ -108,11 +108,11 @@ def test_every_note_is_closed_whatever_a_model_draws() -> None:
 
 
 def test_a_note_longer_than_a_piece_is_shortened() -> None:
-    cut = MUSIC.pieces(pieces([[5000, 100_000, 60, 64]]), EVENTS, first_only=False)
+    cut = MUSIC.pieces(pieces([[5000, 100_000, 60, 64]]), EVENTS, most=None)
     assert cut["notes"].iloc[0].tolist() == [[0, 28_000, 60, 64]]
     MUSIC.codec(EVENTS).encode(cut, "tokens")
     with pytest.raises(SchemaError, match="declare more"):
-        MUSIC.pieces(pieces([[0, 10, 60, 64]]), schema(encoding="events", length=4), first_only=False)
+        MUSIC.pieces(pieces([[0, 10, 60, 64]]), schema(encoding="events", length=4), most=None)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_the_chorales_are_four_voices_in_their_range(monkeypatch: pytest.MonkeyP
     assert kept.all() and len(cast) == public.records == 250
     means = np.concatenate([cell[(cell > 0).all(axis=1)] for cell in cast["notes"]]).mean(axis=0)
     assert (np.diff(means) < -3).all() and isinstance(public.music, MusicContent)
-    whole = MUSIC.pieces(cast, public, first_only=False)
+    whole = MUSIC.pieces(cast, public, most=None)
     tokens = MUSIC.codec(public).encode(whole, "tokens")
     assert tokens.shape[1] == 256
     back = MUSIC.codec(public).decode(tokens, "tokens", RNG)

@@ -125,9 +125,9 @@ def test_long_series_are_cut_and_what_is_left_over_is_kept_only_where_it_may_be_
     long = np.tile(np.arange(12.0)[:, None], (1, 2)) / 10
     for variable, lengths in ((False, [5, 5, 5]), (True, [5, 5, 2, 5])):
         cells, _ = MODALITY.cast(frame(long, GOOD), schema(variable=variable), on_error="fail", where="x")
-        pieces = MODALITY.pieces(cells, schema(variable=variable), first_only=False)
-        assert [len(cell) for cell in pieces["values"]] == lengths and pieces["values"][1][0, 0] == 0.5
-        first = MODALITY.pieces(cells, schema(variable=variable), first_only=True)
+        pieces = MODALITY.pieces(cells, schema(variable=variable), most=None)
+        assert [len(cell) for cell in pieces["values"]] == lengths and pieces["values"].iloc[1][0, 0] == 0.5
+        first = MODALITY.pieces(cells, schema(variable=variable), most=1)
         assert [len(cell) for cell in first["values"]] == [5, 5]
 
 

@@ -99,10 +99,10 @@ def test_long_documents_become_pieces_that_share_their_columns_or_only_the_first
     public = Schema.model_validate(said)
     raw = pd.DataFrame({"text": ["call me Ishmael, some years ago", "short", ""], "by": ["m", "h", "m"]})
     frame, kept = TEXT.cast(raw, public, on_error="fail", where="t")
-    pieces = TEXT.pieces(frame, public, first_only=False)
+    pieces = TEXT.pieces(frame, public, most=None)
     assert kept.all() and list(pieces["text"]) == ["call me ", "Ishmael, ", "some years ", "ago", "short", ""]
     assert list(pieces["by"]) == ["m"] * 4 + ["h", "m"]
-    assert list(TEXT.pieces(frame, public, first_only=True)["text"]) == ["call me ", "short", ""]
+    assert list(TEXT.pieces(frame, public, most=1)["text"]) == ["call me ", "short", ""]
     codec = TEXT.codec(public)
     assert codec.encode(pieces, "tokens").shape == (6, 12) and codec.encode_conditions(pieces).tolist() == [[1]] * 4 + [[0], [1]]
     with pytest.raises(DataError, match="cut it into pieces first"):
@@ -137,7 +137,7 @@ def test_a_vocabulary_that_is_not_there_is_refused(said: dict[str, Any], says: s
 def test_the_novel_is_there_with_a_letter_for_every_character() -> None:
     frame, public = builtin.load("moby_dick")
     assert len(frame) == public.records == 2557 and frame["text"].iloc[1].startswith("Call me Ishmael. Some years ago—never mind")
-    pieces = TEXT.pieces(TEXT.cast(frame, public, on_error="fail", where="m")[0], public, first_only=False)
+    pieces = TEXT.pieces(TEXT.cast(frame, public, on_error="fail", where="m")[0], public, most=None)
     codec = TEXT.codec(public)
     tokens = codec.encode(pieces, "tokens")
     assert list(codec.decode(tokens, "tokens", np.random.default_rng(0))["text"]) == list(pieces["text"])
