@@ -62,7 +62,7 @@ def prepare(
         require_public(kind.draft(frame, target=None, sensitive=(), unit=data.unit or "row"))
     schema = settle(frame, schema, data, kind)
     if privacy:
-        require_public(schema)
+        require_public(schema, paid=privacy.schema_epsilon > 0)
     identity = fingerprint(frame, home.key())
     if schema.unit != "row" and schema.unit not in frame:
         raise DataError(f"the unit of privacy {schema.unit!r} is not a column of the data: there are {', '.join(map(str, frame.columns))}")

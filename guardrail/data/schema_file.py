@@ -24,7 +24,8 @@ _PLAIN_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*")
 _YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 _NOT_PUBLIC = {
     "data": "was read from the records, and bounds or categories taken from records give them away",
-    "private-paid": "is marked private-paid, but nothing measured it under privacy and paid for it, so the claim rests on nothing",
+    "private-paid": "is marked private-paid, but nothing measured it under privacy and paid for it (privacy.schema_epsilon does, for "
+    "numbers), so the claim rests on nothing",
 }
 _OPEN_QUESTION = re.compile(r"[:,\[]\s*\?\s*[,}\]\n]")
 
@@ -81,10 +82,15 @@ def dump_schema(schema: Schema) -> str:
     return "\n".join(lines) + "\n"
 
 
-def require_public(schema: Schema) -> None:
-    """Refuse a schema with entries that are not public, or that nobody declared, and print the lines that would make it so."""
+def require_public(schema: Schema, *, paid: bool = False) -> None:
+    """Refuse a schema with entries that are not public, or that nobody declared, and print the lines that would make it so.
+
+    `paid`: what is marked private-paid will be measured and charged; its outer bounds are declared like the others'.
+    """
     entries = _entries(schema)
     for source, fault in _NOT_PUBLIC.items():
+        if source == "private-paid" and paid:
+            continue
         if found := [name for name, entry in entries.items() if entry.source == source]:
             raise PrivacyRefused(f"the schema of {_counted(found, schema)} {fault}.\n{_to_declare(found, schema)}")
     if unnamed := [name for name, entry in entries.items() if not (entry.declared_by or schema.declared_by).strip()]:

@@ -21,6 +21,7 @@ from ..registry.ledger import Ledger, Reservation
 from ..vocabulary import documents
 from ..vocabulary.errors import GuardrailError, SpecError
 from ..vocabulary.receipt import Mechanism, PrivacyClaim, Receipt
+from ..vocabulary.schema import Schema
 from ..vocabulary.seeds import entropy
 from ..vocabulary.spec import GeneratorSpec, LearningSettings, PrivacySpec, TrainingSpec
 from .checkpoint import Checkpoints
@@ -28,6 +29,7 @@ from .conduct import Conduct, Preview, precision_on
 from .contract import Recipe, parameter_count
 from .distributed import ALONE, World, join
 from .loop import Progress
+from .measured_schema import outlined, query_for, to_measure
 from .model import Model, build, encode, floor_of
 from .plain import Plain
 from .private import Private
@@ -165,9 +167,10 @@ def _train(
     conduct: Conduct,
 ) -> Model:
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
-    codec = modality(material.schema.modality).codec(material.schema)
     strategy = _strategy(material, settings, spending)
     with torch.random.fork_rng(devices=[]):
+        schema = _settled(strategy, material, settings)
+        codec = modality(schema.modality).codec(schema)
         torch.manual_seed(entropy(settings.seed, "initial weights") % 2**63)
         generator, floor = build(settings.generator, codec), build(floor_of(codec, private=settings.privacy is not None), codec)
         dataset = Dataset(encode(codec, material.train, generator), codec.encode(material.train, "tokens"), codec.tokens, material.units)
@@ -195,6 +198,17 @@ def _train(
     )
     classes = outcome.counts.conditions() if generator.conditional else ()
     return Model(settings.generator, generator, floor, codec, receipt, classes, outcome.monitor, outcome.canaries)
+
+
+def _settled(strategy: Strategy, material: Material, settings: Settings) -> Schema:
+    """The schema, its bins measured where they are to be; only once the ledger has everything that the training will do."""
+    if not isinstance(strategy, Private) or not to_measure(material.schema):
+        return material.schema
+    outline = outlined(material.schema)
+    codec = modality(outline.modality).codec(outline)
+    generator = build(settings.generator, codec)
+    strategy.announce(generator, codec.tokens, _recipe(strategy.recipe(generator), settings.training))
+    return strategy.measure(material.schema, material.train, material.units, seed=settings.seed)
 
 
 def _spending(material: Material, settings: Settings, home: Home, tell: Callable[[str], None], world: World) -> LedgerSpending:
@@ -252,6 +266,7 @@ def _strategy(material: Material, settings: Settings, spending: LedgerSpending) 
         unit=schema.unit,
         records=settings.privacy.records,
         spending=spending,
+        schema_query=query_for(schema, settings.privacy),
     )
 
 

@@ -172,17 +172,22 @@ class NoisyCounts:
         return tuple(np.split(noisy, np.cumsum(sizes)[:-1]))
 
     def _noisy(self, cells: Tensor, query: GaussianQuery) -> Tensor:
-        """Cells with their noise; so are the canaries' behind them, whose answers are kept here."""
-        included = self._source.uniform(self._asked) < 0.5
-        deviation = query.noise_multiplier * query.sensitivity
-        grid, everything = deviation * GRID, torch.cat([cells.double(), query.sensitivity * included])
-        noisy = ((everything + deviation * gaussian(self._source, len(everything))) / grid).round_().mul_(grid)
-        if self._asked:
-            scores = noisy[len(cells) :] / query.sensitivity
-            self.canaries.append(
-                CanaryRecord(what=query.what, where="its cells", included=tuple(included.tolist()), scores=tuple(scores.tolist()))
-            )
-        return noisy[: len(cells)]
+        answer, seen = noisy_answer(cells, query, source=self._source, canaries=self._asked)
+        self.canaries += seen
+        return answer
+
+
+def noisy_answer(cells: Tensor, query: GaussianQuery, *, source: Stream, canaries: int) -> tuple[Tensor, tuple[CanaryRecord, ...]]:
+    """Cells with their noise; so are the canaries' behind them, whose answers are kept apart."""
+    included = source.uniform(canaries) < 0.5
+    deviation = query.noise_multiplier * query.sensitivity
+    grid, everything = deviation * GRID, torch.cat([cells.double(), query.sensitivity * included])
+    noisy = ((everything + deviation * gaussian(source, len(everything))) / grid).round_().mul_(grid)
+    if not canaries:
+        return noisy, ()
+    scores = noisy[len(cells) :] / query.sensitivity
+    seen = CanaryRecord(what=query.what, where="its cells", included=tuple(included.tolist()), scores=tuple(scores.tolist()))
+    return noisy[: len(cells)], (seen,)
 
 
 def _add_runs(counts: Tensor, tokens: np.ndarray, shares: np.ndarray, question: Runs, space: TokenSpace) -> None:

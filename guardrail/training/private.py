@@ -13,12 +13,15 @@ import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
+import pandas as pd
 import torch
 
 from ..vocabulary.canaries import CanaryRecord
-from ..vocabulary.errors import PrivacyRefused, Unsupported
+from ..vocabulary.errors import GuardrailError, PrivacyRefused, Unsupported
 from ..vocabulary.plugins import table
 from ..vocabulary.receipt import GaussianQuery, Mechanism, PrivacyClaim, SampledGaussian
+from ..vocabulary.schema import Schema
 from ..vocabulary.seeds import stream as public_stream
 from ..vocabulary.spaces import TokenSpace
 from ..vocabulary.spec import PrivacySpec
@@ -28,11 +31,12 @@ from .clipping import Drawn
 from .conduct import Conduct, Previews
 from .contract import Generator, Player, Question, Recipe, Runs
 from .loop import Progress, train
+from .measured_schema import measured
 from .noisy_counts import NoisyCounts, longest, one_way_sensitivity, queries_for
-from .private_turn import FreeTurn, PrivateTurn
+from .private_turn import FreeTurn, PrivateTurn, public_size
 from .secure import SecureStream, SeededStream, Stream, poisson_batch
 from .strategy import Dataset, Outcome, Spending, optimizer_of
-from .units import Units
+from .units import Units, shares_of
 
 COUNTS_SHARE = 0.05
 """Part of the budget (as zCDP's rho) that counts get, in equal parts, where gradients get the rest."""
@@ -43,15 +47,25 @@ class Private:
     """`epsilon` at `delta` for adding or removing one unit, by a plan made of public numbers."""
 
     def __init__(
-        self, privacy: PrivacySpec, *, holdout: float, schema_sources: Mapping[str, str], unit: str, records: int | None, spending: Spending
+        self,
+        privacy: PrivacySpec,
+        *,
+        holdout: float,
+        schema_sources: Mapping[str, str],
+        unit: str,
+        records: int | None,
+        spending: Spending,
+        schema_query: GaussianQuery | None = None,
     ) -> None:
+        """`schema_query`: what `measure` will ask, where bins are measured."""
         self._privacy = privacy
         self._sources = dict(schema_sources)
         self._unit = unit
         self._records = records * (1 - holdout) if records is not None else None
         self._spending = spending
-        if privacy.schema_epsilon:
-            raise Unsupported("privacy.schema_epsilon: measuring a schema under privacy is not available yet; declare the schema public")
+        self._schema_query = schema_query
+        self._announced: list[Mechanism] | None = None
+        self._seen: tuple[CanaryRecord, ...] = ()
         if records is not None:
             self._refuse_delta_of_one_unit(records)
 
@@ -87,20 +101,20 @@ class Private:
         # What a model draws while training (a latent code) belongs to a place in the batch, and the batch is secret.
         torch.manual_seed(secrets.randbits(63) if self._privacy.noise == "secure" else seed)
         players = generator.players()
-        rate = self._sample_rate(recipe)
-        steps = math.ceil(recipe.epochs / rate) if players else 0
-        conditions = len(dataset.space.conditions) if generator.conditional else 0
+        rate, steps = self._pace(generator, recipe)
         questions = tuple(_fitting(question, dataset.space) for question in generator.asks())
-        asked = queries_for(questions, dataset.space, 1.0)
-        plan = self.plan(len(dataset.space.sizes), players, recipe.clip, rate, steps, conditions=conditions, asked=asked)
-        self._spending.reserve(tuple(plan))
-        charged = [query for query in plan if isinstance(query, GaussianQuery)]
+        plan = self._plan_for(generator, dataset.space, recipe)
+        if self._announced is None:
+            self._spending.reserve(tuple(plan))
+        elif plan != self._announced:
+            raise GuardrailError("training would do something else than was announced before its bins were measured; please report it")
+        charged = [query for query in plan if isinstance(query, GaussianQuery) and query != self._schema_query]
         counts = NoisyCounts(dataset, queries=charged, source=source, questions=questions, canaries=self._privacy.canaries)
         records = self._records if self._records is not None else counts.records()
         self._refuse_delta_of_one_unit(records)
         generator.initialise(counts)
         generator.to(device)
-        seen: tuple[CanaryRecord, ...] = ()
+        seen = self._seen
         if players:
             there = dataset.records.to(device)
             batches = _poisson(there if dataset.units is None else Units.grouped(there, dataset.units), rate, source)
@@ -118,6 +132,36 @@ class Private:
         claim = self._claim(self._normalised(plan, rate * records), records)
         canaries = _bounded((*counts.canaries, *seen), plan)
         return Outcome(counts, steps, round(rate * records), recipe.epochs if players else 1, claim, None, canaries=canaries)
+
+    def announce(self, generator: Generator, space: TokenSpace, recipe: Recipe) -> None:
+        """Reserves everything of a training whose bins will be measured: `space` is that of the outlined schema."""
+        self._announced = self._plan_for(generator, space, recipe)
+        self._spending.reserve(tuple(self._announced))
+
+    def measure(self, schema: Schema, frame: pd.DataFrame, units: np.ndarray | None, *, seed: int) -> Schema:
+        """The schema with its bins, once they were announced. The first look at the records."""
+        if self._schema_query is None or self._announced is None:
+            raise GuardrailError("bins can be measured once they are announced and paid for; please report it")
+        found, self._seen = measured(
+            schema,
+            frame,
+            shares_of(units, len(frame)),
+            self._schema_query,
+            source=self._source(seed),
+            canaries=self._privacy.canaries,
+        )
+        return found
+
+    def _pace(self, generator: Generator, recipe: Recipe) -> tuple[float, int]:
+        """Sampling rate, and the steps of every player."""
+        rate = self._sample_rate(recipe)
+        return rate, math.ceil(recipe.epochs / rate) if generator.players() else 0
+
+    def _plan_for(self, generator: Generator, space: TokenSpace, recipe: Recipe) -> list[Mechanism]:
+        rate, steps = self._pace(generator, recipe)
+        conditions = len(space.conditions) if generator.conditional else 0
+        asked = queries_for([_fitting(question, space) for question in generator.asks()], space, 1.0)
+        return self.plan(len(space.sizes), generator.players(), recipe.clip, rate, steps, conditions=conditions, asked=asked)
 
     def plan(
         self,
@@ -155,12 +199,13 @@ class Private:
                 for name in readers
             ]
 
+        bins: list[Mechanism] = [self._schema_query] if self._schema_query is not None else []
         if readers:
-            fixed, learning = [*shares(small), *questions(small)], gradients
+            fixed, learning = [*bins, *shares(small), *questions(small)], gradients
         elif asked:
-            fixed, learning = shares(small), questions
+            fixed, learning = [*bins, *shares(small)], questions
         else:
-            fixed, learning = [], shares
+            fixed, learning = bins, shares
         return [*fixed, *learning(calibrate(lambda noise: [*fixed, *learning(noise)], epsilon=epsilon, delta=delta))]
 
     def _sample_rate(self, recipe: Recipe) -> float:
@@ -189,7 +234,7 @@ class Private:
     ) -> PrivateTurn | FreeTurn:
         optimizer = optimizer_of(player, recipe)
         if mechanism is None:
-            return FreeTurn(player, optimizer, round(normaliser))
+            return FreeTurn(player, optimizer, public_size(normaliser))
         return PrivateTurn(
             player,
             optimizer,

@@ -212,8 +212,13 @@ class PrivateTurn:
 
     def _free_gradients(self) -> list[Tensor] | None:
         """For the public batch size: under Poisson sampling the true one is a secret."""
-        free = self.player.free_loss(round(self._normaliser))
+        free = self.player.free_loss(public_size(self._normaliser))
         return None if free is None else gradients(free, trained(self.player))
+
+
+def public_size(normaliser: float) -> int:
+    """How many records a step has as far as anybody may know; of a few at a low rate still one."""
+    return max(1, round(normaliser))
 
 
 @contextmanager

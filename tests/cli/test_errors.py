@@ -58,7 +58,7 @@ def refused(clinic, *expected: str, code: int = 2) -> str:
         ({"privacy": {"epsilon": float("inf")}}, ["privacy.epsilon"]),
         ({"privacy": {"epsilon": 3, "delta": 0}}, ["privacy.delta"]),
         ({"privacy": PRIVATE | {"delta": 1 / 500}}, ["delta 0.002 is not below 1"]),
-        ({"privacy": PRIVATE | {"schema_epsilon": 0.5}}, ["schema_epsilon", "not available yet"]),
+        ({"privacy": PRIVATE | {"schema_epsilon": 0.5}}, ["schema_epsilon", "there are none"]),
         ({"privacy": PRIVATE | {"schema_epsilon": 3}}, ["schema_epsilon is part of epsilon"]),
         ({"privacy": {"epsilon": 3}, "training": {"batch_size": 50}}, ["batch_size", "public record count"]),
         ({"privacy": PRIVATE | {"noise": "none"}}, ["privacy.noise"]),

@@ -45,7 +45,7 @@ def test_one_record_changes_the_counts_of_runs_by_at_most_what_is_charged(tokens
     """The slow truth: the answers without noise, with the record and without it."""
     for question, space in ((Runs(order, 1), TEXT), (Runs(order, 12), TEXT)):
         counts = torch.zeros(cells_of(question, space), dtype=torch.float64)
-        _add_runs(counts, np.array([tokens]), question, space)
+        _add_runs(counts, np.array([tokens]), np.ones(1), question, space)
         assert float(counts.norm()) <= run_norm(question, space) * (1 + 1e-12)
 
 
@@ -54,7 +54,7 @@ def test_a_record_that_repeats_one_run_is_clipped_and_another_is_not():
     even, same = np.array([[0, 1, 2] * 4]), np.zeros((1, 12), dtype=np.int64)
     for tokens, expected in ((same, run_norm(question, TEXT)), (even, min(run_norm(question, TEXT), math.sqrt(3 * 16)))):
         counts = torch.zeros(cells_of(question, TEXT), dtype=torch.float64)
-        _add_runs(counts, tokens, question, TEXT)
+        _add_runs(counts, tokens, np.ones(1), question, TEXT)
         assert float(counts.norm()) == pytest.approx(expected)
 
 

@@ -19,7 +19,7 @@ from guardrail.training.contract import Batch, Generator, Player, Recipe
 from guardrail.training.layers import MaskedLinear
 from guardrail.training.noisy_counts import NoisyCounts
 from guardrail.training.private import Private, _poisson
-from guardrail.training.private_turn import PrivateTurn, refuse_mixing_layers
+from guardrail.training.private_turn import PrivateTurn, public_size, refuse_mixing_layers
 from guardrail.training.secure import SecureStream, SeededStream
 from guardrail.training.strategy import Dataset, Outcome
 from guardrail.vocabulary.errors import PrivacyRefused, Unsupported
@@ -479,6 +479,7 @@ def test_the_free_part_of_a_loss_is_neither_clipped_nor_told_the_secret_batch_si
     before = player.layers[0].bias.detach().clone()
     turn.step()
     assert player.asked == [32]
+    assert public_size(0.05) == 1  # of one record at a rate of 0.05
     assert torch.allclose(before - player.layers[0].bias, torch.full((4,), 7.0), atol=1e-6)
 
 
@@ -674,11 +675,6 @@ def test_no_loss_is_reported_under_privacy():
     assert seen and all(progress.loss is None for progress in seen)
     metered = [progress.epsilon for progress in seen if progress.epsilon is not None]
     assert metered == sorted(metered) and metered[-1] <= 2.0
-
-
-def test_schema_epsilon_is_refused_by_name():
-    with pytest.raises(Unsupported, match="schema_epsilon"):
-        strategy(Bookkeeping(), schema_epsilon=0.5)
 
 
 def test_seeded_streams_serve_tests_only():
