@@ -2,13 +2,14 @@
 
 `torchrun --nproc-per-node 2 -m guardrail run spec.yaml`. Each process holds the whole model. Their gradients, weighted by
 the records of their shares, are summed before every optimizer step, so that all processes keep the same weights, the ones a
-single process would have. Process 0 alone asks the ledger, reports and writes.
+single process would have. Process 0 alone asks the ledger, reports and writes. Under privacy it alone draws the batches and the noise,
+once for all of them, and what the others get is the noisy sum.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -54,6 +55,40 @@ class World:
         for parameter, gradient, there in zip(parameters, summed, found[:-1], strict=True):
             parameter.grad = gradient.view_as(parameter).to(parameter.dtype) if there else None
         return own.squeeze(0) if found[-1] else None
+
+    @torch.no_grad()
+    def summed(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Each as its sum over all processes."""
+        return self._exchanged(tensors, distributed.all_reduce)
+
+    @torch.no_grad()
+    def shared(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The leader's, of the shapes that all have."""
+        return self._exchanged(tensors, lambda flat: distributed.broadcast(flat, src=0))
+
+    def _exchanged(self, tensors: Sequence[Tensor], exchange: Callable[[Tensor], object]) -> list[Tensor]:
+        if self.size == 1 or not tensors:
+            return list(tensors)
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        exchange(flat)
+        parts = flat.split([tensor.numel() for tensor in tensors])
+        return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+
+    def number(self, value: float) -> float:
+        """The leader's."""
+        (agreed,) = self.shared([torch.tensor([value], dtype=torch.float64, device=self._device() if self.size > 1 else None)])
+        return float(agreed)
+
+    def from_leader(self, make: Callable[[], Tensor]) -> Tensor:
+        """What the leader makes, a list of whole numbers of a length that only it knows; nobody else makes it."""
+        if self.size == 1:
+            return make()
+        made = make() if self.leads else torch.empty(0, dtype=torch.int64)
+        length = torch.tensor([len(made)], device=self._device())
+        distributed.broadcast(length, src=0)
+        numbers = made.to(self._device()) if self.leads else torch.empty(int(length), dtype=torch.int64, device=self._device())
+        distributed.broadcast(numbers, src=0)
+        return numbers.cpu()
 
     def agree(self, refused: BaseException | None) -> None:
         """Raises what the leader was refused for, there and, in words, in every other process."""

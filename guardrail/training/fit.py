@@ -169,7 +169,7 @@ def _train(
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
     strategy = _strategy(material, settings, spending)
     with torch.random.fork_rng(devices=[]):
-        schema = _settled(strategy, material, settings)
+        schema = _settled(strategy, material, settings, conduct.world)
         codec = modality(schema.modality).codec(schema)
         torch.manual_seed(entropy(settings.seed, "initial weights") % 2**63)
         generator, floor = build(settings.generator, codec), build(floor_of(codec, private=settings.privacy is not None), codec)
@@ -200,7 +200,7 @@ def _train(
     return Model(settings.generator, generator, floor, codec, receipt, classes, outcome.monitor, outcome.canaries)
 
 
-def _settled(strategy: Strategy, material: Material, settings: Settings) -> Schema:
+def _settled(strategy: Strategy, material: Material, settings: Settings, world: World) -> Schema:
     """The schema, its bins measured where they are to be; only once the ledger has everything that the training will do."""
     if not isinstance(strategy, Private) or not to_measure(material.schema):
         return material.schema
@@ -208,7 +208,7 @@ def _settled(strategy: Strategy, material: Material, settings: Settings) -> Sche
     codec = modality(outline.modality).codec(outline)
     generator = build(settings.generator, codec)
     strategy.announce(generator, codec.tokens, _recipe(strategy.recipe(generator), settings.training))
-    return strategy.measure(material.schema, material.train, material.units, seed=settings.seed)
+    return strategy.measure(material.schema, material.train, material.units, seed=settings.seed, world=world)
 
 
 def _spending(material: Material, settings: Settings, home: Home, tell: Callable[[str], None], world: World) -> LedgerSpending:

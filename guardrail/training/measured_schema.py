@@ -21,6 +21,7 @@ from ..vocabulary.receipt import GaussianQuery
 from ..vocabulary.schema import Numeric, Schema
 from ..vocabulary.spec import PrivacySpec
 from .accounting import calibrate
+from .distributed import World
 from .noisy_counts import noisy_answer, one_way_sensitivity
 from .secure import Stream
 
@@ -88,6 +89,16 @@ def measured(
     parts = np.split(answer.numpy(), np.cumsum([len(part) for part in counts])[:-1])
     edges = {name: _quantiles(grids[name], part, entry.bins) for (name, entry), part in zip(columns.items(), parts, strict=True)}
     return _with_edges(schema, edges), seen
+
+
+def agreed(schema: Schema, world: World) -> Schema:
+    """The leader's bins: every process laid noise of its own on the same answer, and only one of these is paid for."""
+    own = {name: entry.edges or () for name, entry in to_measure(schema).items()}
+    if world.size == 1:
+        return schema
+    numbers = [world.number(edge) for edges in own.values() for edge in edges]
+    starts = np.cumsum([0, *(len(edges) for edges in own.values())])
+    return _with_edges(schema, {name: np.array(numbers[start : start + len(own[name])]) for name, start in zip(own, starts, strict=False)})
 
 
 def _with_edges(schema: Schema, edges: Mapping[str, np.ndarray]) -> Schema:

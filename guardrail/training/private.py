@@ -30,8 +30,9 @@ from .canaries import Canaries
 from .clipping import Drawn
 from .conduct import Conduct, Previews
 from .contract import Generator, Player, Question, Recipe, Runs
+from .distributed import ALONE, World
 from .loop import Progress, train
-from .measured_schema import measured
+from .measured_schema import agreed, measured
 from .noisy_counts import NoisyCounts, longest, one_way_sensitivity, queries_for
 from .private_turn import FreeTurn, PrivateTurn, public_size
 from .secure import SecureStream, SeededStream, Stream, poisson_batch
@@ -110,20 +111,25 @@ class Private:
             raise GuardrailError("training would do something else than was announced before its bins were measured; please report it")
         charged = [query for query in plan if isinstance(query, GaussianQuery) and query != self._schema_query]
         counts = NoisyCounts(dataset, queries=charged, source=source, questions=questions, canaries=self._privacy.canaries)
-        records = self._records if self._records is not None else counts.records()
+        world = conduct.world
+        records = self._records if self._records is not None else world.number(counts.records())
         self._refuse_delta_of_one_unit(records)
         generator.initialise(counts)
         generator.to(device)
+        world.spread(generator)
         seen = self._seen
         if players:
             there = dataset.records.to(device)
-            batches = _poisson(there if dataset.units is None else Units.grouped(there, dataset.units), rate, source)
+            batches = _poisson(there if dataset.units is None else Units.grouped(there, dataset.units), rate, source, world)
             turns = [
-                self._turn(player, mechanism, recipe, batches, rate * records, source) for player, mechanism in self._charged(players, plan)
+                self._turn(player, mechanism, recipe, batches, rate * records, source, world)
+                for player, mechanism in self._charged(players, plan)
             ]
             # Pictures of what the noisy steps made are post-processing; the monitor would look at the records.
-            previews = {} if conduct.preview is None else {"preview": Previews(conduct.preview, conduct.preview_every)}
-            train(generator, turns, recipe, steps=steps, epsilon_after=self._meter(plan, steps), report=report, companions=previews)
+            previews = {} if conduct.preview is None or not world.leads else {"preview": Previews(conduct.preview, conduct.preview_every)}
+            told = report if world.leads else lambda _: None
+            train(generator, turns, recipe, steps=steps, epsilon_after=self._meter(plan, steps), report=told, companions=previews)
+            world.spread(generator)
             for turn in turns:
                 turn.close()
             for name, turn in zip(players, turns, strict=True):
@@ -138,8 +144,8 @@ class Private:
         self._announced = self._plan_for(generator, space, recipe)
         self._spending.reserve(tuple(self._announced))
 
-    def measure(self, schema: Schema, frame: pd.DataFrame, units: np.ndarray | None, *, seed: int) -> Schema:
-        """The schema with its bins, once they were announced. The first look at the records."""
+    def measure(self, schema: Schema, frame: pd.DataFrame, units: np.ndarray | None, *, seed: int, world: World = ALONE) -> Schema:
+        """The schema with its bins, once they were announced; of several processes the leader's. The first look at the records."""
         if self._schema_query is None or self._announced is None:
             raise GuardrailError("bins can be measured once they are announced and paid for; please report it")
         found, self._seen = measured(
@@ -150,7 +156,7 @@ class Private:
             source=self._source(seed),
             canaries=self._privacy.canaries,
         )
-        return found
+        return agreed(found, world)
 
     def _pace(self, generator: Generator, recipe: Recipe) -> tuple[float, int]:
         """Sampling rate, and the steps of every player."""
@@ -230,11 +236,18 @@ class Private:
             yield player, mechanism
 
     def _turn(
-        self, player: Player, mechanism: SampledGaussian | None, recipe: Recipe, batches: Iterator[Drawn], normaliser: float, source: Stream
+        self,
+        player: Player,
+        mechanism: SampledGaussian | None,
+        recipe: Recipe,
+        batches: Iterator[Drawn],
+        normaliser: float,
+        source: Stream,
+        world: World,
     ) -> PrivateTurn | FreeTurn:
         optimizer = optimizer_of(player, recipe)
         if mechanism is None:
-            return FreeTurn(player, optimizer, public_size(normaliser))
+            return FreeTurn(player, optimizer, public_size(normaliser), world)
         return PrivateTurn(
             player,
             optimizer,
@@ -243,7 +256,8 @@ class Private:
             noise_multiplier=mechanism.noise_multiplier,
             normaliser=normaliser,
             source=source,
-            canaries=self._canaries(player, mechanism, source),
+            canaries=self._canaries(player, mechanism, source) if world.leads else None,
+            world=world,
         )
 
     def _canaries(self, player: Player, mechanism: SampledGaussian, source: Stream) -> Canaries | None:
@@ -298,17 +312,17 @@ def refuse_conduct(conduct: Conduct) -> None:
         "training.precision bfloat16: norms in it are too coarse to bound a record's gradient": conduct.precision != torch.float32,
         "training.compile: per-record gradients are taken layer by layer": conduct.compile,
         "training.micro_batch: a private batch is taken in parts already": conduct.micro_batch,
-        "training on several processes": conduct.world.size > 1,
     }
     for what, there in asked.items():
         if there:
             raise Unsupported(f"not available under privacy: {what}; leave it out")
 
 
-def _poisson(records: Drawn, rate: float, source: Stream) -> Iterator[Drawn]:
-    """Batches without end; whoever asks gets one that nobody else has. Units are drawn, not their records."""
+def _poisson(records: Drawn, rate: float, source: Stream, world: World = ALONE) -> Iterator[Drawn]:
+    """This process's shares of batches without end; whoever asks gets one that nobody else has. Units are drawn, not their records."""
     while True:
-        yield records[poisson_batch(source, len(records), rate).to(records.device)]
+        drawn = world.from_leader(lambda: poisson_batch(source, len(records), rate))
+        yield records[drawn[world.share(len(drawn))].to(records.device)]
 
 
 def _fitting(question: Question, space: TokenSpace) -> Question:

@@ -20,6 +20,7 @@ from ..vocabulary.errors import Unsupported
 from .canaries import Canaries
 from .clipping import Drawn, LossesOf, OnePass, gradients, trained, ways_for
 from .contract import Player
+from .distributed import ALONE, World
 from .secure import Stream, gaussian
 from .units import Units
 
@@ -37,19 +38,21 @@ class _NoisyOptimizer(DPOptimizerFastGradientClipping):  # type: ignore[misc]
     """Opacus' optimizer with noise from our stream, and with room for gradients that never saw a record."""
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, *, noise_multiplier: float, clip: float, normaliser: float, source: Stream
+        self, optimizer: torch.optim.Optimizer, *, noise_multiplier: float, clip: float, normaliser: float, source: Stream, world: World
     ) -> None:
         super().__init__(
             optimizer, noise_multiplier=noise_multiplier, max_grad_norm=clip, expected_batch_size=normaliser, loss_reduction="mean"
         )
-        self._source = source
+        self._source, self._world = source, world
         self.free_gradients: list[Tensor] | None = None
         self.canaries: Canaries | None = None
 
     def add_noise(self) -> None:
+        """By the leader alone, to the sum over all processes: noise of several would be too much, and of none too little."""
         dead = [] if self.canaries is None else [self.canaries.sums]
-        noisy = self._noisy([*(parameter.summed_grad for parameter in self.params), *dead])
-        for parameter, gradient in zip(self.params, noisy, strict=False):
+        sums = [*(parameter.summed_grad for parameter in self.params), *dead]
+        noisy = self._noisy(sums) if self._world.leads else sums
+        for parameter, gradient in zip(self.params, self._world.shared(noisy[: len(self.params)]), strict=True):
             parameter.grad = gradient
         if self.canaries is not None:
             self.canaries.watch(noisy[-1])
@@ -84,11 +87,15 @@ class PrivateTurn:
         normaliser: float,
         source: Stream,
         canaries: Canaries | None = None,
+        world: World = ALONE,
     ) -> None:
+        """`batches`: this process's shares of them. `canaries`: the leader's."""
         refuse_mixing_layers(player)
         self.player, self._batches = player, batches
-        self._normaliser, self._clip = normaliser, clip
-        self.optimizer = _NoisyOptimizer(optimizer, noise_multiplier=noise_multiplier, clip=clip, normaliser=normaliser, source=source)
+        self._normaliser, self._clip, self._world = normaliser, clip, world
+        self.optimizer = _NoisyOptimizer(
+            optimizer, noise_multiplier=noise_multiplier, clip=clip, normaliser=normaliser, source=source, world=world
+        )
         self._ways = ways_for(player)
         self.canaries = self.optimizer.canaries = canaries
         self._trusted = False
@@ -104,7 +111,7 @@ class PrivateTurn:
             way.close()
 
     def step(self) -> None:
-        clipped = self.clipped_sum(next(self._batches))
+        clipped = self._world.summed(self.clipped_sum(next(self._batches)))
         self.optimizer.free_gradients = self._free_gradients()
         for parameter, gradient in zip(self.optimizer.params, clipped, strict=True):
             parameter.grad, parameter.summed_grad = gradient, None
@@ -213,7 +220,7 @@ class PrivateTurn:
     def _free_gradients(self) -> list[Tensor] | None:
         """For the public batch size: under Poisson sampling the true one is a secret."""
         free = self.player.free_loss(public_size(self._normaliser))
-        return None if free is None else gradients(free, trained(self.player))
+        return None if free is None else self._world.shared(gradients(free, trained(self.player)))
 
 
 def public_size(normaliser: float) -> int:
@@ -269,14 +276,15 @@ def _tracks(module: nn.Module) -> bool:
 class FreeTurn:
     """The turn of a player that sees no record (a GAN's generator): an ordinary step, at no privacy cost."""
 
-    def __init__(self, player: Player, optimizer: torch.optim.Optimizer, n: int) -> None:
-        self.player, self.optimizer, self._n = player, optimizer, n
+    def __init__(self, player: Player, optimizer: torch.optim.Optimizer, n: int, world: World = ALONE) -> None:
+        self.player, self.optimizer, self._n, self._world = player, optimizer, n, world
 
     def step(self) -> None:
-        self.optimizer.zero_grad()
         loss = self.player.free_loss(self._n)
         if loss is not None:
-            loss.backward()
+            parameters = trained(self.player)
+            for parameter, gradient in zip(parameters, self._world.shared(gradients(loss, parameters)), strict=True):
+                parameter.grad = gradient
             self.optimizer.step()
             self.player.after_step()
 

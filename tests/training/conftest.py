@@ -15,9 +15,11 @@ from torch.nn import functional as F
 from guardrail.training.conduct import Conduct
 from guardrail.training.contract import Batch, Generator, Player, Recipe, Rival
 from guardrail.training.plain import Plain
+from guardrail.training.private import Private
 from guardrail.training.strategy import Dataset, Outcome
 from guardrail.vocabulary.frozen import Frozen
 from guardrail.vocabulary.spaces import TokenSpace
+from guardrail.vocabulary.spec import PrivacySpec
 
 
 class Noisy(Generator, Player):
@@ -48,6 +50,13 @@ class Noisy(Generator, Player):
 
 class Quiet(Noisy):
     noise = 0.0
+
+
+class Calm(Noisy):
+    """The same without noise, and without a memory of having been asked."""
+
+    def losses(self, batch: Batch) -> Tensor:
+        return (self.layers(batch.x) - batch.x).square().sum(1)
 
 
 class Forger(Player):
@@ -133,7 +142,7 @@ class Trained:
 class Studio:
     """What the tests train with."""
 
-    Noisy, Quiet, Game, Critic, Forger = Noisy, Quiet, Game, Critic, Forger
+    Noisy, Quiet, Calm, Game, Critic, Forger = Noisy, Quiet, Calm, Game, Critic, Forger
     ring = staticmethod(ring)
 
     @staticmethod
@@ -146,6 +155,19 @@ class Studio:
         recipe = model.plain.model_copy(update=changes)
         device = torch.device("cpu")
         outcome = Plain(Free()).fit(model, dataset, recipe, seed=seed, device=device, report=history.append, conduct=conduct)
+        return Trained(model, outcome, history)
+
+    @staticmethod
+    def fit_privately(kind: Any, *, conduct: Conduct = UNWATCHED, noise: str = "seeded"):
+        torch.manual_seed(5)
+        model, x = kind(), ring()
+        dataset = Dataset(Batch.of(x), np.zeros((len(x), 1), dtype=np.int64), TokenSpace(("x",), (1,)), units=np.arange(len(x)) // 2)
+        privacy = PrivacySpec.model_validate({"epsilon": 2.0, "noise": noise})
+        strategy = Private(privacy, holdout=0.0, schema_sources={}, unit="who", records=None, spending=Free())
+        history: list[Any] = []
+        recipe = model.plain.model_copy(update={"epochs": 4, "sample_rate": 0.2, "batch_size": None})
+        device = torch.device("cpu")
+        outcome = strategy.fit(model, dataset, recipe, seed=0, device=device, report=history.append, conduct=conduct)
         return Trained(model, outcome, history)
 
 
