@@ -1,12 +1,14 @@
-"""Adult complete cases, 80/20: our families of tables without privacy beside their peers, by the same audits.
+"""Adult complete cases, 80/20: our families of tables beside their peers, by the same audits, without privacy or with it.
 
-    python tests/benchmarks/table_peers.py [--families made,vae] [--threads 1] [--mostly-python PATH]
-        [--ctgan-python PATH [--ctgan-epochs 300] [--tvae-epochs 300]]
+    python tests/benchmarks/table_peers.py [--families made,vae] [--threads 1] [--seed 0] [--epsilon 3] [--mostly-python PATH]
+        [--ctgan-python PATH [--ctgan-epochs 300] [--tvae-epochs 300]] [--smartnoise-python PATH]
 
 Peers: CTGAN and TVAE of ctgan (https://github.com/sdv-dev/CTGAN), TabularARGN of MOSTLY AI's engine
-(https://github.com/mostly-ai/mostlyai-engine), without its protection of rare values, which would replace them. PATH is an
-interpreter that has the peer; records are exchanged as CSV. Prints one line a family; a peer of ctgan trained for fewer than its
-300 epochs also gets its time extrapolated to 300, labelled so.
+(https://github.com/mostly-ai/mostlyai-engine), without its protection of rare values, which would replace them; with --epsilon
+TabularARGN at its own private settings, up to that epsilon, and MST and AIM of smartnoise-synth
+(https://github.com/opendp/smartnoise-sdk) on our own tokens, so that all have the same public bins. δ = 1e-5. PATH is an
+interpreter that has the peer; records are exchanged as CSV. Prints one line a family; a peer of ctgan trained for fewer than its 300
+epochs also gets its time extrapolated to 300, labelled so.
 """
 
 from __future__ import annotations
@@ -18,18 +20,20 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
 from guardrail.data.builtin import load
 from guardrail.data.cast import cast
 from guardrail.data.material import Material, prepare
+from guardrail.data.tabular.codec import TabularCodec
 from guardrail.registry.home import Home
 from guardrail.run.audit import measure
 from guardrail.training.fit import Settings, train
 from guardrail.vocabulary.evidence import Evidence
 from guardrail.vocabulary.schema import Categorical
-from guardrail.vocabulary.spec import DataSpec, GeneratorSpec, TrainingSpec
+from guardrail.vocabulary.spec import DataSpec, GeneratorSpec, PrivacySpec, TrainingSpec
 
 AUDITS = ("pairs", "detection", "utility", "copies", "nearest")
 DEFAULT_EPOCHS = 300
@@ -57,11 +61,29 @@ seed, folder = int(sys.argv[3]), sys.argv[4]
 torch.set_num_threads(int(sys.argv[5]))
 said = json.load(open(folder + "/discrete.json"))
 table = pandas.read_csv(folder + "/train.csv", dtype={column: str for column in said}, keep_default_na=False)
-model = TabularARGN(random_state=seed, device="cpu", value_protection=False, workspace_dir=folder + "/workspace")
+epsilon = float(sys.argv[2])
+private = dict(max_epsilon=epsilon, delta=1e-5) if epsilon else None
+settings = dict(max_epochs=1000, max_training_time=1e6) if epsilon else {}
+model = TabularARGN(
+    random_state=seed, device="cpu", value_protection=False, workspace_dir=folder + "/workspace", differential_privacy=private, **settings
+)
 begun = time.perf_counter()
 model.fit(table)
 print(time.perf_counter() - begun)
 model.sample(n_samples=len(table)).to_csv(folder + "/made.csv", index=False)
+"""
+SMARTNOISE = """
+import sys, time
+import numpy, pandas
+from snsynth import Synthesizer
+name, epsilon, seed, folder = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+table = pandas.read_csv(folder + "/train.csv")
+numpy.random.seed(seed)
+model = Synthesizer.create(name, epsilon=epsilon, delta=1e-5)
+begun = time.perf_counter()
+model.fit(table, categorical_columns=list(table.columns), preprocessor_eps=0.0)
+print(time.perf_counter() - begun)
+model.sample(len(table)).to_csv(folder + "/made.csv", index=False)
 """
 
 
@@ -70,21 +92,35 @@ def audited(material: Material, synthetic: pd.DataFrame, seed: int) -> dict[str,
     return {finding.metric: finding.value for finding in measure(evidence, only=AUDITS, seed=seed) if finding.value is not None}
 
 
-def ours(name: str, material: Material, home: Home, seed: int) -> tuple[pd.DataFrame, float]:
-    settings = Settings(GeneratorSpec(name=name), TrainingSpec(), None, holdout=0.2, seed=seed, name="benchmark")
+def ours(name: str, material: Material, home: Home, seed: int, privacy: PrivacySpec | None) -> tuple[pd.DataFrame, float]:
+    settings = Settings(GeneratorSpec(name=name), TrainingSpec(), privacy, holdout=0.2, seed=seed, name="benchmark")
     model = train(material, settings, home=home, report=lambda _: None)
     return model.sample(len(material.train), seed=seed), model.receipt.seconds
 
 
-def peer(python: str, script: str, name: str, epochs: int, material: Material, seed: int, threads: int) -> tuple[pd.DataFrame, float]:
+def peer(python: str, script: str, name: str, amount: float, material: Material, seed: int, threads: int) -> tuple[pd.DataFrame, float]:
     with tempfile.TemporaryDirectory() as folder:
         discrete = [column for column, entry in material.schema.columns.items() if isinstance(entry, Categorical)]
         (Path(folder) / "discrete.json").write_text(json.dumps(discrete))
         material.train.to_csv(Path(folder) / "train.csv", index=False)
-        command = [python, "-c", script, name, str(epochs), str(seed), folder, str(threads)]
+        command = [python, "-c", script, name, f"{amount:g}", str(seed), folder, str(threads)]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         made = pd.read_csv(Path(folder) / "made.csv", dtype=dict.fromkeys(discrete, str), keep_default_na=False)
     return cast(made, material.schema, on_error="clip"), float(said.split()[-1])
+
+
+def on_tokens(python: str, name: str, epsilon: float, material: Material, seed: int, threads: int) -> tuple[pd.DataFrame, float]:
+    """A peer that knows categories only gets every column as our codec's tokens."""
+    codec = TabularCodec(material.schema)
+    tokens = codec.encode(material.train, "tokens")
+    with tempfile.TemporaryDirectory() as folder:
+        pd.DataFrame(tokens, columns=list(codec.tokens.names)).to_csv(Path(folder) / "train.csv", index=False)
+        command = [python, "-c", SMARTNOISE, name, str(epsilon), str(seed), folder]
+        said = subprocess.run(
+            command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": str(threads)}
+        ).stdout
+        made = pd.read_csv(Path(folder) / "made.csv").to_numpy(dtype=np.int64)
+    return codec.decode(made, "tokens", np.random.default_rng(seed)), float(said.split()[-1])
 
 
 def show(label: str, seconds: float, values: dict[str, float], epochs: int = DEFAULT_EPOCHS) -> None:
@@ -96,6 +132,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ctgan-python")
     parser.add_argument("--mostly-python")
+    parser.add_argument("--smartnoise-python")
+    parser.add_argument("--epsilon", type=float, default=0, help="0: without privacy")
     parser.add_argument("--ctgan-epochs", type=int, default=DEFAULT_EPOCHS)
     parser.add_argument("--tvae-epochs", type=int, default=DEFAULT_EPOCHS)
     parser.add_argument("--families", default="made,vae,tabular_gan")
@@ -107,13 +145,18 @@ def main() -> None:
         os.environ["GUARDRAIL_HOME"] = folder
         home = Home.find()
         frame, schema = load("adult-complete")
-        material = prepare(frame, schema, DataSpec(source="builtin:adult-complete"), privacy=None, seed=given.seed, home=home)
+        privacy = PrivacySpec(epsilon=given.epsilon) if given.epsilon else None
+        label = f" epsilon {given.epsilon:g}" if privacy else ""
+        material = prepare(frame, schema, DataSpec(source="builtin:adult-complete"), privacy=privacy, seed=given.seed, home=home)
         for name in filter(None, given.families.split(",")):
-            made, seconds = ours(name, material, home, given.seed)
-            show(name, seconds, audited(material, made, given.seed))
+            made, seconds = ours(name, material, home, given.seed, privacy)
+            show(name + label, seconds, audited(material, made, given.seed))
         if given.mostly_python:
-            made, seconds = peer(given.mostly_python, MOSTLY, "TabularARGN", 0, material, given.seed, given.threads)
-            show("MOSTLY AI", seconds, audited(material, made, given.seed))
+            made, seconds = peer(given.mostly_python, MOSTLY, "TabularARGN", given.epsilon, material, given.seed, given.threads)
+            show("MOSTLY AI" + label, seconds, audited(material, made, given.seed))
+        for name in ("mst", "aim") if given.smartnoise_python and privacy else ():
+            made, seconds = on_tokens(given.smartnoise_python, name, given.epsilon, material, given.seed, given.threads)
+            show(name + label, seconds, audited(material, made, given.seed))
         for name, epochs in (("TVAE", given.tvae_epochs), ("CTGAN", given.ctgan_epochs)):
             if given.ctgan_python and epochs:
                 made, seconds = peer(given.ctgan_python, CTGAN, name, epochs, material, given.seed, given.threads)
