@@ -115,12 +115,12 @@ class Pictures:
 
 
 def digits() -> Pictures:
-    learn, look = (_digits(name) for name in ("mnist10k", "mnist_test10k"))
+    learn, look = (digits_of(name) for name in ("mnist10k", "mnist_test10k"))
     network = reader(learn.x, learn.given[:, 0], 10)
     return Pictures("mnist10k", ImageSpace(1, 28, 28, conditions=(10,)), learn[:8000], learn.x[8000:], look.x[:2000], network)
 
 
-def _digits(name: str) -> Batch:
+def digits_of(name: str) -> Batch:
     frame, schema = load(name)
     assert schema.content is not None and schema.target is not None
     images = np.stack([np.asarray(image).reshape(28, 28) for image in frame[schema.content.column]])
