@@ -31,7 +31,7 @@ from guardrail.data.builtin import load
 from guardrail.data.material import prepare
 from guardrail.registry.home import Home
 from guardrail.training.accounting import calibrate
-from guardrail.training.clipping import gradients
+from guardrail.training.clipping import gradients, without_hook_warning
 from guardrail.training.fit import Settings, train
 from guardrail.vocabulary.receipt import SampledGaussian
 from guardrail.vocabulary.spec import DataSpec, GeneratorSpec, PrivacySpec, TrainingSpec
@@ -98,7 +98,8 @@ class Peer:
         batch = self.x[torch.rand(len(self.x)) < RATE]
         size, parameters = round(RATE * len(self.x)), list(self.critic.parameters())
         self.optimizer.zero_grad()
-        F.softplus(-self.critic(batch)).mean().backward()
+        with without_hook_warning():
+            F.softplus(-self.critic(batch)).mean().backward()
         self.critic.disable_hooks()
         fakes = self.maker(torch.randn(size, 64))
         free = gradients(F.softplus(self.critic(fakes.detach())).mean(), parameters)
