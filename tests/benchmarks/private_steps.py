@@ -249,6 +249,7 @@ def times_of(case: Case, batch: int, seconds: float) -> dict[str, float]:
 def peak_of(case: str, way: str, batch: int, answer: Any) -> None:
     """Megabytes of the peak over three steps above what the process held before the first, to `answer`."""
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # Opacus' hooks, at every step
     player, records = a_player(CASES[case]), records_of(CASES[case].space, batch)
     Path("/proc/self/clear_refs").write_text("5")
     before = memory("VmRSS")
