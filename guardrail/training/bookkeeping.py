@@ -116,9 +116,11 @@ class Notes:
         uses: dict[nn.Module, list[Any]] = {}
         for noted, gradient in zip(self._noted, gradients, strict=True):
             uses.setdefault(noted.layer, []).extend(_apart(noted.use(gradient), self._each))
+        self._noted, outputs, gradients = [], [], ()
         guests = self.canaries.guests(uses) if self.canaries is not None else []
         self._guests = [(guest, self._rules[guest.layer](guest.layer, [guest.use])) for guest in guests]
-        self._owed = [(layer, self._rules[layer](layer, parts)) for layer, parts in uses.items()]
+        # One layer after the other gives back what it read, where its answer no longer needs it.
+        self._owed = [(layer, self._rules[layer](layer, uses.pop(layer))) for layer in list(uses)]
         squares = sum((owed.squares for _, owed in self._owed), torch.zeros_like(losses))
         return torch.cat([squares, *(owed.squares for _, owed in self._guests)]).sqrt()
 
@@ -129,6 +131,7 @@ class Notes:
         for (guest, owed), factor in zip(self._guests, others, strict=True):
             guest.take(owed.weighted(factor)[guest.parameter])
         sums = {id(getattr(layer, name)): total for layer, owed in self._owed for name, total in owed.weighted(own).items()}
+        self._owed, self._guests = [], []  # what layers read and gave would else be there while the next step runs
         return [sums[id(parameter)] if id(parameter) in sums else torch.zeros_like(parameter) for parameter in parameters]
 
 
