@@ -1,7 +1,8 @@
 """Adult complete cases, 80/20: our families of tables beside their peers, by the same audits, without privacy or with it.
 
-    python tests/benchmarks/table_peers.py [--families made,vae] [--threads 1] [--seed 0] [--epsilon 3] [--mostly-python PATH]
-        [--ctgan-python PATH [--ctgan-epochs 300] [--tvae-epochs 300]] [--smartnoise-python PATH]
+    python tests/benchmarks/table_peers.py [--families made,vae] [--threads 1] [--seed 0] [--epsilon 3]
+        [--ctgan-python PATH [--ctgan-epochs 300] [--tvae-epochs 300]] [--mostly-python PATH]
+        [--smartnoise-python PATH [--smartnoise mst,aim]]
 
 Peers: CTGAN and TVAE of ctgan (https://github.com/sdv-dev/CTGAN), TabularARGN of MOSTLY AI's engine
 (https://github.com/mostly-ai/mostlyai-engine), without its protection of rare values, which would replace them; with --epsilon
@@ -133,6 +134,7 @@ def main() -> None:
     parser.add_argument("--ctgan-python")
     parser.add_argument("--mostly-python")
     parser.add_argument("--smartnoise-python")
+    parser.add_argument("--smartnoise", default="mst,aim", help="which of its synthesizers")
     parser.add_argument("--epsilon", type=float, default=0, help="0: without privacy")
     parser.add_argument("--ctgan-epochs", type=int, default=DEFAULT_EPOCHS)
     parser.add_argument("--tvae-epochs", type=int, default=DEFAULT_EPOCHS)
@@ -154,7 +156,7 @@ def main() -> None:
         if given.mostly_python:
             made, seconds = peer(given.mostly_python, MOSTLY, "TabularARGN", given.epsilon, material, given.seed, given.threads)
             show("MOSTLY AI" + label, seconds, audited(material, made, given.seed))
-        for name in ("mst", "aim") if given.smartnoise_python and privacy else ():
+        for name in given.smartnoise.split(",") if given.smartnoise_python and privacy else ():
             made, seconds = on_tokens(given.smartnoise_python, name, given.epsilon, material, given.seed, given.threads)
             show(name + label, seconds, audited(material, made, given.seed))
         for name, epochs in (("TVAE", given.tvae_epochs), ("CTGAN", given.ctgan_epochs)):
