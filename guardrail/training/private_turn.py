@@ -175,8 +175,10 @@ class PrivateTurn:
         no layer, and clipping would not bound it. A record without a finite gradient that is not 0 tells nothing; where none tells
         anything, only the way that takes any player is safe."""
         refuse_mixed(self.player, records, self._losses)
-        truths = [(record, norm) for record in records.split(1) if (norm := self._norm(record)) > 0 and math.isfinite(norm)]
-        while len(self._ways) > 1 and not (truths and all(self._sees(record, norm) for record, norm in truths)):
+        singles: list[Drawn] = list(records.split(1))
+        norms = [(place, record, self._norm(record, place)) for place, record in enumerate(singles)]
+        truths = [(place, record, norm) for place, record, norm in norms if norm > 0 and math.isfinite(norm)]
+        while len(self._ways) > 1 and not (truths and all(self._sees(record, norm, place) for place, record, norm in truths)):
             self._next_way()
         self._trusted = True
 
@@ -193,14 +195,14 @@ class PrivateTurn:
                 "stays charged"
             )
 
-    def _norm(self, record: Drawn) -> float:
+    def _norm(self, record: Drawn, place: int = 0) -> float:
         """Of the whole gradient, by autograd."""
-        with _same_draws():
+        with _same_draws(place):
             squares = [part.square().sum() for part in gradients(self._losses(record).sum(), trained(self.player))]
         return float(torch.stack(squares).sum().sqrt())
 
-    def _sees(self, record: Drawn, norm: float) -> bool:
-        with _same_draws():
+    def _sees(self, record: Drawn, norm: float, place: int = 0) -> bool:
+        with _same_draws(place):
             found = self._ways[0].measure(record, self._losses)
         return found is not None and abs(norm - float(found[1][0])) <= 1e-3 * norm + 1e-9
 
@@ -229,10 +231,12 @@ def public_size(normaliser: float) -> int:
 
 
 @contextmanager
-def _same_draws() -> Iterator[None]:
-    """What is drawn within is drawn again by whoever comes next."""
+def _same_draws(place: int = 0) -> Iterator[None]:
+    """What is drawn within is drawn again by whoever comes next with the same `place`, and something else with another: one draw that
+    leaves nothing to learn (all of a record is known) must not be that of every record tried."""
     on = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
     with torch.random.fork_rng(devices=on):
+        torch.manual_seed((torch.initial_seed() + 1 + place) % 2**63)
         yield
 
 
