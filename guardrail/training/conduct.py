@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..vocabulary.errors import SpecError
+from ..vocabulary.errors import SpecError, Unsupported
 from .checkpoint import Checkpoints
 from .contract import Generator
 from .distributed import ALONE, World
@@ -103,3 +103,17 @@ def undisturbed(generator: Generator) -> Iterator[None]:
         with torch.no_grad():
             for buffer, value in buffers:
                 buffer.copy_(value)
+
+
+def refuse_under_privacy(conduct: Conduct) -> None:
+    """What a private training may not do, or cannot yet, refused by name before the records are read."""
+    asked = {
+        "checkpoints, whose noise and batches would have to stay secret": conduct.checkpoints,
+        "training.monitor: every look at the records would be one that nobody paid for": conduct.monitor,
+        "training.precision bfloat16: norms in it are too coarse to bound a record's gradient": conduct.precision != torch.float32,
+        "training.compile: per-record gradients are taken layer by layer": conduct.compile,
+        "training.micro_batch: a private batch is taken in parts already": conduct.micro_batch,
+    }
+    for what, there in asked.items():
+        if there:
+            raise Unsupported(f"not available under privacy: {what}; leave it out")

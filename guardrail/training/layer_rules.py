@@ -82,16 +82,16 @@ def outer(inputs: Tensor, gradients: Tensor) -> Weight:
     if _instantiated(inputs.shape[1], inputs.shape[2], gradients.shape[2]):
         own = torch.bmm(gradients.mT, inputs)
         return _square_sum(own), lambda factors: torch.tensordot(factors, own, dims=1)
+    single = inputs.shape[1] == 1
+    squares = _square_sum(inputs) * _square_sum(gradients) if single else _gram_squares(inputs, gradients)
+    return squares, lambda factors: _weighted(inputs, gradients, factors)
 
-    def weighted(factors: Tensor) -> Tensor:
-        """The factors go into the narrower of the two."""
-        scales, narrower = factors[:, None, None], inputs.shape[2] < gradients.shape[2]
-        read, given = (inputs * scales, gradients) if narrower else (inputs, gradients * scales)
-        return _flat(given, like=inputs).T @ _flat(read, like=inputs)
 
-    if inputs.shape[1] == 1:
-        return _square_sum(inputs) * _square_sum(gradients), weighted
-    return _gram_squares(inputs, gradients), weighted
+def _weighted(inputs: Tensor, gradients: Tensor, factors: Tensor) -> Tensor:
+    """The sum over records and positions of factor x g_t a_t^T; the factors go into the narrower of the two."""
+    scales, narrower = factors[:, None, None], inputs.shape[2] < gradients.shape[2]
+    read, given = (inputs * scales, gradients) if narrower else (inputs, gradients * scales)
+    return _flat(given, like=inputs).T @ _flat(read, like=inputs)
 
 
 def _instantiated(positions: int, read: int, given: int) -> bool:
@@ -158,8 +158,8 @@ def _masked(layer: MaskedLinear, uses: Sequence[Use]) -> Owed:
     if inputs.shape[1] > 1:
         own = torch.bmm(given.mT, inputs).mul_(layer.mask)
         return _with_bias(layer, (_square_sum(own), lambda factors: torch.tensordot(factors, own, dims=1)), gradients)
-    squares, (_, weighted) = layer.masked_products(given[:, 0].square(), inputs[:, 0].square()), outer(inputs, given)
-    return _with_bias(layer, (squares, lambda factors: weighted(factors).mul_(layer.mask)), gradients)
+    squares = layer.masked_products(given[:, 0].square(), inputs[:, 0].square())
+    return _with_bias(layer, (squares, lambda factors: _weighted(inputs, given, factors).mul_(layer.mask)), gradients)
 
 
 def _embedding(layer: nn.Embedding, uses: Sequence[Use]) -> Owed:

@@ -28,7 +28,7 @@ from ..vocabulary.spec import PrivacySpec
 from .accounting import calibrate, epsilon_prv, epsilon_rdp, total_variation, zcdp_of
 from .canaries import Canaries
 from .clipping import Drawn
-from .conduct import Conduct, Previews
+from .conduct import Conduct, Previews, refuse_under_privacy
 from .contract import Generator, Player, Question, Recipe, Runs
 from .distributed import ALONE, World
 from .loop import Progress, train
@@ -97,7 +97,7 @@ class Private:
         report: Callable[[Progress], None],
         conduct: Conduct = UNWATCHED,
     ) -> Outcome:
-        refuse_conduct(conduct)
+        refuse_under_privacy(conduct)
         source = self._source(seed)
         # What a model draws while training (a latent code) belongs to a place in the batch, and the batch is secret.
         torch.manual_seed(secrets.randbits(63) if self._privacy.noise == "secure" else seed)
@@ -302,20 +302,6 @@ def _bounded(records: Sequence[CanaryRecord], plan: Sequence[Mechanism]) -> tupl
 
 def _gradients_of(player: str) -> str:
     return f"gradients of {player}"
-
-
-def refuse_conduct(conduct: Conduct) -> None:
-    """What a private training may not do, or cannot yet, refused by name before the records are read."""
-    asked = {
-        "checkpoints, whose noise and batches would have to stay secret": conduct.checkpoints,
-        "training.monitor: every look at the records would be one that nobody paid for": conduct.monitor,
-        "training.precision bfloat16: norms in it are too coarse to bound a record's gradient": conduct.precision != torch.float32,
-        "training.compile: per-record gradients are taken layer by layer": conduct.compile,
-        "training.micro_batch: a private batch is taken in parts already": conduct.micro_batch,
-    }
-    for what, there in asked.items():
-        if there:
-            raise Unsupported(f"not available under privacy: {what}; leave it out")
 
 
 def _poisson(records: Drawn, rate: float, source: Stream, world: World = ALONE) -> Iterator[Drawn]:

@@ -187,21 +187,22 @@ class PrivateTurn:
         self._batches_seen += 1
         if self._batches_seen & (self._batches_seen - 1) or len(self._ways) == 1:
             return  # at the 1st, 2nd, 4th, 8th … batch
-        norm = self._norm(record)
-        if math.isfinite(norm) and not self._sees(record, norm):
+        place = TRIED + self._batches_seen  # draws that no earlier look had
+        norm = self._norm(record, place)
+        if math.isfinite(norm) and not self._sees(record, norm, place):
             raise Unsupported(
                 f"{type(self.player).__name__} began to use a parameter outside the layer that owns it in the course of its training: "
                 "steps may have been taken whose gradients were not clipped as promised, so the model is thrown away; what was charged "
                 "stays charged"
             )
 
-    def _norm(self, record: Drawn, place: int = 0) -> float:
+    def _norm(self, record: Drawn, place: int) -> float:
         """Of the whole gradient, by autograd."""
         with _same_draws(place):
             squares = [part.square().sum() for part in gradients(self._losses(record).sum(), trained(self.player))]
         return float(torch.stack(squares).sum().sqrt())
 
-    def _sees(self, record: Drawn, norm: float, place: int = 0) -> bool:
+    def _sees(self, record: Drawn, norm: float, place: int) -> bool:
         with _same_draws(place):
             found = self._ways[0].measure(record, self._losses)
         return found is not None and abs(norm - float(found[1][0])) <= 1e-3 * norm + 1e-9

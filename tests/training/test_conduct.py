@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 import torch
 
-from guardrail.training.conduct import Conduct, precision_on, reseed
+from guardrail.training.conduct import Conduct, precision_on, refuse_under_privacy, reseed
 from guardrail.training.contract import Recipe
 from guardrail.training.fit import _recipe
 from guardrail.training.loop import rate_factor
 from guardrail.training.plain import Order
-from guardrail.training.private import UNWATCHED, refuse_conduct
+from guardrail.training.private import UNWATCHED
 from guardrail.vocabulary.errors import SpecError, Unsupported
 from guardrail.vocabulary.spec import LearningSettings, TrainingSpec
 
@@ -190,9 +190,9 @@ def test_what_the_spec_says_of_learning_overrules_the_recipe():
     ],
 )
 def test_what_a_private_training_may_not_do_is_refused_by_name(changes, named):
-    refuse_conduct(UNWATCHED)
+    refuse_under_privacy(UNWATCHED)
     with pytest.raises(Unsupported, match=f"not available under privacy: {named}"):
-        refuse_conduct(dataclasses.replace(UNWATCHED, **changes))
+        refuse_under_privacy(dataclasses.replace(UNWATCHED, **changes))
 
 
 def test_seeding_reaches_what_losses_draw_from():

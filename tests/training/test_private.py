@@ -401,6 +401,31 @@ def test_one_idle_draw_is_not_that_of_every_record_tried():
     assert ways.count("one pass") >= 29  # all of eight draws are idle once in 256
 
 
+def test_the_watch_draws_anew_at_every_look():
+    """Where one draw hides the fault another shows it; the same draw each time would hide it for good."""
+
+    class Turning(Regression):
+        late = False
+
+        def losses(self, batch: Batch) -> Tensor:
+            hidden = float(torch.rand(()) < 0.5)
+            return super().losses(batch) + (1 - hidden) * (batch.x[:, :4] @ self.layers[0].weight[0]).square() * self.late
+
+    caught = 0
+    for seed in range(12):
+        torch.manual_seed(seed)
+        player = Turning()
+        turn = turn_for(player, torch.randn(6, 5))
+        turn.step()
+        player.late = True
+        try:
+            for _ in range(200):
+                turn.step()
+        except Unsupported:
+            caught += 1
+    assert caught >= 11  # eight looks: all of them miss once in 256
+
+
 class Centred(Regression):
     """Mixes records without any layer that would say so."""
 

@@ -89,7 +89,10 @@ def test_persons_are_drawn_and_not_their_records():
     batches = _poisson(drawn, 0.5, SecureStream())
     seen = torch.tensor([[(part.of[:, 0] == first).any() for first in drawn.of[:, 0]] for part in itertools.islice(batches, 600)]).float()
     assert torch.allclose(seen.mean(0), torch.full((4,), 0.5), atol=0.09)
-    assert all(len(part.batch) == 4 * len(part) for part in itertools.islice(batches, 5))
+    whole = {int(row[0]): sorted(set(row.tolist())) for row in drawn.of}
+    for part in itertools.islice(batches, 20):  # with all of their records
+        assert all(sorted(set(row.tolist())) == whole[int(row[0])] for row in part.of)
+        assert torch.equal(part.batch.x, drawn.records.x[part.of.flatten()])
 
 
 def test_counts_take_a_person_for_one():
