@@ -70,14 +70,10 @@ class World:
         if self.size == 1 or not tensors:
             return list(tensors)
         flat = torch.cat([tensor.flatten() for tensor in tensors])
-        exchange(flat)
-        parts = flat.split([tensor.numel() for tensor in tensors])
+        carried = flat.to(self._device()) if flat.device.type == "cpu" else flat  # one GPU's processes carry nothing else
+        exchange(carried)
+        parts = carried.to(flat.device).split([tensor.numel() for tensor in tensors])
         return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
-
-    def number(self, value: float) -> float:
-        """The leader's."""
-        (agreed,) = self.shared([torch.tensor([value], dtype=torch.float64, device=self._device() if self.size > 1 else None)])
-        return float(agreed)
 
     def from_leader(self, make: Callable[[], Tensor]) -> Tensor:
         """What the leader makes, a list of whole numbers of a length that only it knows; nobody else makes it."""

@@ -21,7 +21,7 @@ from ..vocabulary.receipt import GaussianQuery
 from ..vocabulary.schema import Numeric, Schema
 from ..vocabulary.spec import PrivacySpec
 from .accounting import calibrate
-from .distributed import World
+from .distributed import ALONE, World
 from .noisy_counts import noisy_answer, one_way_sensitivity
 from .secure import Stream
 
@@ -74,7 +74,7 @@ def query_for(schema: Schema, privacy: PrivacySpec) -> GaussianQuery | None:
 
 
 def measured(
-    schema: Schema, frame: pd.DataFrame, shares: np.ndarray, query: GaussianQuery, *, source: Stream, canaries: int
+    schema: Schema, frame: pd.DataFrame, shares: np.ndarray, query: GaussianQuery, *, source: Stream, canaries: int, world: World = ALONE
 ) -> tuple[Schema, tuple[CanaryRecord, ...]]:
     """The schema with bins for every entry marked private-paid, from one noisy answer; and what was seen of its canaries.
 
@@ -85,20 +85,10 @@ def measured(
     columns = to_measure(schema)
     grids = {name: _grid(entry) for name, entry in columns.items()}
     counts = [_counted(frame[name], shares, grid) for name, grid in grids.items()]
-    answer, seen = noisy_answer(torch.from_numpy(np.concatenate(counts)), query, source=source, canaries=canaries)
+    answer, seen = noisy_answer(torch.from_numpy(np.concatenate(counts)), query, source=source, canaries=canaries, world=world)
     parts = np.split(answer.numpy(), np.cumsum([len(part) for part in counts])[:-1])
     edges = {name: _quantiles(grids[name], part, entry.bins) for (name, entry), part in zip(columns.items(), parts, strict=True)}
     return _with_edges(schema, edges), seen
-
-
-def agreed(schema: Schema, world: World) -> Schema:
-    """The leader's bins: every process laid noise of its own on the same answer, and only one of these is paid for."""
-    own = {name: entry.edges or () for name, entry in to_measure(schema).items()}
-    if world.size == 1:
-        return schema
-    numbers = [world.number(edge) for edges in own.values() for edge in edges]
-    starts = np.cumsum([0, *(len(edges) for edges in own.values())])
-    return _with_edges(schema, {name: np.array(numbers[start : start + len(own[name])]) for name, start in zip(own, starts, strict=False)})
 
 
 def _with_edges(schema: Schema, edges: Mapping[str, np.ndarray]) -> Schema:

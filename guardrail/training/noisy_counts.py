@@ -23,6 +23,7 @@ from ..vocabulary.errors import Unsupported
 from ..vocabulary.receipt import GaussianQuery
 from ..vocabulary.spaces import TokenSpace
 from .contract import Batch, Question, Runs, Sums
+from .distributed import ALONE, World
 from .plain import CHUNK, runs_of
 from .secure import Stream, gaussian
 from .strategy import Dataset, smoothed_shares
@@ -97,6 +98,7 @@ class NoisyCounts:
         source: Stream,
         questions: Sequence[Question] = (),
         canaries: int = 0,
+        world: World = ALONE,
     ) -> None:
         """`queries`: what was charged: the one-way counts first, then, where there are conditions, theirs, then those of `questions`.
         `canaries`: of each answer."""
@@ -105,7 +107,7 @@ class NoisyCounts:
         shares, paid = list(queries[: len(queries) - asked]), list(queries[len(queries) - asked :])
         columns = [(dataset.tokens, dataset.space.sizes), (given, dataset.space.conditions if given.shape[1] else ())]
         self._dataset, self._source, self._questions = dataset, source, tuple(questions)
-        self._left, self._asked = paid, canaries
+        self._left, self._asked, self._world = paid, canaries, world
         self._parts = shares_of(dataset.units, len(dataset.tokens))
         self.canaries: list[CanaryRecord] = []
         self._counts, *rest = (self._shares(*column, query) for column, query in zip(columns, shares, strict=False))
@@ -172,22 +174,26 @@ class NoisyCounts:
         return tuple(np.split(noisy, np.cumsum(sizes)[:-1]))
 
     def _noisy(self, cells: Tensor, query: GaussianQuery) -> Tensor:
-        answer, seen = noisy_answer(cells, query, source=self._source, canaries=self._asked)
+        answer, seen = noisy_answer(cells, query, source=self._source, canaries=self._asked, world=self._world)
         self.canaries += seen
         return answer
 
 
-def noisy_answer(cells: Tensor, query: GaussianQuery, *, source: Stream, canaries: int) -> tuple[Tensor, tuple[CanaryRecord, ...]]:
-    """Cells with their noise; so are the canaries' behind them, whose answers are kept apart."""
+def noisy_answer(
+    cells: Tensor, query: GaussianQuery, *, source: Stream, canaries: int, world: World = ALONE
+) -> tuple[Tensor, tuple[CanaryRecord, ...]]:
+    """Cells with their noise; so are the canaries' behind them, whose answers are kept apart. All processes get the leader's: a second
+    noisy answer to the same question would be one that nobody paid for."""
     included = source.uniform(canaries) < 0.5
     deviation = query.noise_multiplier * query.sensitivity
     grid, everything = deviation * GRID, torch.cat([cells.double(), query.sensitivity * included])
     noisy = ((everything + deviation * gaussian(source, len(everything))) / grid).round_().mul_(grid)
+    (answer,) = world.shared([noisy[: len(cells)]])
     if not canaries:
-        return noisy, ()
+        return answer, ()
     scores = noisy[len(cells) :] / query.sensitivity
     seen = CanaryRecord(what=query.what, where="its cells", included=tuple(included.tolist()), scores=tuple(scores.tolist()))
-    return noisy[: len(cells)], (seen,)
+    return answer, (seen,)
 
 
 def _add_runs(counts: Tensor, tokens: np.ndarray, shares: np.ndarray, question: Runs, space: TokenSpace) -> None:

@@ -32,7 +32,7 @@ from .conduct import Conduct, Previews, refuse_under_privacy
 from .contract import Generator, Player, Question, Recipe, Runs
 from .distributed import ALONE, World
 from .loop import Progress, train
-from .measured_schema import agreed, measured
+from .measured_schema import measured
 from .noisy_counts import NoisyCounts, longest, one_way_sensitivity, queries_for
 from .private_turn import FreeTurn, PrivateTurn, public_size
 from .secure import SecureStream, SeededStream, Stream, poisson_batch
@@ -110,9 +110,9 @@ class Private:
         elif plan != self._announced:
             raise GuardrailError("training would do something else than was announced before its bins were measured; please report it")
         charged = [query for query in plan if isinstance(query, GaussianQuery) and query != self._schema_query]
-        counts = NoisyCounts(dataset, queries=charged, source=source, questions=questions, canaries=self._privacy.canaries)
-        world = conduct.world
-        records = self._records if self._records is not None else world.number(counts.records())
+        world, canaries = conduct.world, self._privacy.canaries
+        counts = NoisyCounts(dataset, queries=charged, source=source, questions=questions, canaries=canaries, world=world)
+        records = self._records if self._records is not None else counts.records()
         self._refuse_delta_of_one_unit(records)
         generator.initialise(counts)
         generator.to(device)
@@ -136,8 +136,8 @@ class Private:
                 if isinstance(turn, PrivateTurn) and turn.canaries is not None:
                     seen += turn.canaries.records(_gradients_of(name))
         claim = self._claim(self._normalised(plan, rate * records), records)
-        canaries = _bounded((*counts.canaries, *seen), plan)
-        return Outcome(counts, steps, round(rate * records), recipe.epochs if players else 1, claim, None, canaries=canaries)
+        watched = _bounded((*counts.canaries, *seen), plan)
+        return Outcome(counts, steps, round(rate * records), recipe.epochs if players else 1, claim, None, canaries=watched)
 
     def announce(self, generator: Generator, space: TokenSpace, recipe: Recipe) -> None:
         """Reserves everything of a training whose bins will be measured: `space` is that of the outlined schema."""
@@ -155,8 +155,9 @@ class Private:
             self._schema_query,
             source=self._source(seed),
             canaries=self._privacy.canaries,
+            world=world,
         )
-        return agreed(found, world)
+        return found
 
     def _pace(self, generator: Generator, recipe: Recipe) -> tuple[float, int]:
         """Sampling rate, and the steps of every player."""
@@ -286,6 +287,7 @@ class Private:
             epsilon_rdp=epsilon_rdp(mechanisms, self._privacy.delta),
             delta=self._privacy.delta,
             unit=self._unit,
+            rows_per_unit=1 if self._unit == "row" else self._privacy.rows_per_unit,
             mechanisms=mechanisms,
             records_public=records,
             records_source="declared public" if self._records is not None else "measured under DP",

@@ -307,6 +307,14 @@ def test_a_card_shows_the_picture_it_carries_and_may_fetch_none():
     assert re.findall(r'<img src="([^"]+)"', page) == [f"data:image/png;base64,{base64.b64encode(b'picture').decode()}"]
 
 
+def test_persons_that_were_counted_are_not_called_rows():
+    of_patients = _card()
+    claim = of_patients.receipt.privacy.model_copy(update={"unit": "row"})
+    of_rows = of_patients.model_copy(update={"receipt": of_patients.receipt.model_copy(update={"privacy": claim})})
+    shown = [re.findall(r"<dt>training (rows|units)</dt>", card_html(card)) for card in (of_patients, of_rows)]
+    assert shown == [["units"], ["rows"]]
+
+
 def test_a_failing_write_leaves_no_card(tmp_path, monkeypatch):
     import guardrail.cards.write as module
 

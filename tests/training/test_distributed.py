@@ -77,7 +77,8 @@ unwatched = Conduct(world=world, monitor=False)
 calm = Studio.fit_privately(Studio.Calm, conduct=unwatched)
 tensors["private"], facts["told"] = calm.weights, len(calm.history)
 facts["counted"] = calm.outcome.privacy.records_public
-tensors["secret"] = Studio.fit_privately(Studio.Calm, conduct=unwatched, noise="secure").weights
+secret = Studio.fit_privately(Studio.Calm, conduct=unwatched, noise="secure")
+tensors["secret"], tensors["answer"] = secret.weights, torch.from_numpy(secret.outcome.counts._counts[0].copy())
 game = Studio.fit_privately(Studio.Game, conduct=unwatched, noise="secure")
 tensors["private game"], facts["canaries"] = game.weights, len(game.outcome.canaries)
 claimed = test_fit.trained(home, "secure").receipt
@@ -156,6 +157,11 @@ def test_a_private_training_is_that_of_one_process_with_noise_laid_once(studio, 
     alone = studio.fit_privately(studio.Calm)
     assert torch.allclose(two[1][0]["private"], alone.weights, atol=1e-5)
     assert two[0][0]["counted"] == two[0][1]["counted"] == alone.outcome.privacy.records_public
+
+
+def test_a_question_has_one_noisy_answer_in_all_processes(two):
+    """Two, each with noise of its own, would be two releases for the price of one."""
+    assert torch.equal(two[1][0]["answer"], two[1][1]["answer"])
 
 
 def test_the_leader_alone_draws_canaries_reports_and_asks_for_epsilon(two):

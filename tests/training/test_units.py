@@ -112,7 +112,7 @@ def test_a_training_counts_persons_and_its_claim_is_about_them():
     spec = PrivacySpec(epsilon=2.0)
     private = Private(spec, holdout=0.0, schema_sources={}, unit="who", records=None, spending=Bookkeeping())
     outcome = private.fit(Tiny(), data, Tiny.private, seed=0, device=torch.device("cpu"), report=lambda _: None)
-    assert outcome.privacy is not None and outcome.privacy.unit == "who"
+    assert outcome.privacy is not None and outcome.privacy.unit == "who" and outcome.privacy.rows_per_unit == 4
     assert abs(outcome.privacy.records_public - 200) < 60
 
 
