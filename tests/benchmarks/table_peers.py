@@ -1,6 +1,6 @@
 """Adult complete cases, 80/20: our families of tables beside their peers, by the same audits, without privacy or with it.
 
-    python tests/benchmarks/table_peers.py [--families made,vae] [--threads 1] [--seed 0] [--epsilon 3]
+    python tests/benchmarks/table_peers.py [--families made,vae] [--threads 1] [--seed 0] [--seeds 3] [--epsilon 3]
         [--ctgan-python PATH [--ctgan-epochs 300] [--tvae-epochs 300]] [--mostly-python PATH]
         [--smartnoise-python PATH [--smartnoise mst,aim]]
 
@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 
 from guardrail.data.builtin import load
 from guardrail.data.cast import cast
@@ -124,9 +125,48 @@ def on_tokens(python: str, name: str, epsilon: float, material: Material, seed: 
     return codec.decode(made, "tokens", np.random.default_rng(seed)), float(said.split()[-1])
 
 
+Found = dict[str, list[dict[str, float]]]
+"""By family or peer, what the audits found at every seed."""
+
+
 def show(label: str, seconds: float, values: dict[str, float], epochs: int = DEFAULT_EPOCHS) -> None:
     longer = "" if epochs == DEFAULT_EPOCHS else f" (extrapolated to {DEFAULT_EPOCHS} epochs: {seconds * DEFAULT_EPOCHS / epochs:.0f})"
     print(f"{label} seconds={seconds:.1f}{longer} " + " ".join(f"{key}={value:.4f}" for key, value in values.items()), flush=True)
+
+
+def compare(found: Found) -> None:
+    """The first against each of the others, seed by seed, with the 95 % interval of Student's t."""
+    (first, own), *others = found.items()
+    for label, theirs in others:
+        for metric in ("quality.utility_auc", "quality.pairs", "quality.detection_auc"):
+            apart = np.array([mine[metric] - other[metric] for mine, other in zip(own, theirs, strict=True)])
+            half = stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
+            print(f"{first} - {label}: {metric} {apart.mean():+.4f} +- {half:.4f} ({len(apart)} seeds)", flush=True)
+
+
+def one_seed(given: argparse.Namespace, seed: int, found: Found) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["GUARDRAIL_HOME"] = folder
+        home = Home.find()
+        frame, schema = load("adult-complete")
+        privacy = PrivacySpec(epsilon=given.epsilon) if given.epsilon else None
+        material = prepare(frame, schema, DataSpec(source="builtin:adult-complete"), privacy=privacy, seed=seed, home=home)
+
+        def tell(label: str, made: pd.DataFrame, seconds: float, epochs: int = DEFAULT_EPOCHS) -> None:
+            values = audited(material, made, seed)
+            found.setdefault(label, []).append(values)
+            named = label + (f" epsilon {given.epsilon:g}" if privacy else "") + (f" seed {seed}" if given.seeds > 1 else "")
+            show(named, seconds, values, epochs)
+
+        for name in filter(None, given.families.split(",")):
+            tell(name, *ours(name, material, home, seed, privacy))
+        if given.mostly_python:
+            tell("MOSTLY AI", *peer(given.mostly_python, MOSTLY, "TabularARGN", given.epsilon, material, seed, given.threads))
+        for name in given.smartnoise.split(",") if given.smartnoise_python and privacy else ():
+            tell(name, *on_tokens(given.smartnoise_python, name, given.epsilon, material, seed, given.threads))
+        for name, epochs in (("TVAE", given.tvae_epochs), ("CTGAN", given.ctgan_epochs)):
+            if given.ctgan_python and epochs:
+                tell(f"{name} epochs={epochs}", *peer(given.ctgan_python, CTGAN, name, epochs, material, seed, given.threads), epochs)
 
 
 def main() -> None:
@@ -139,30 +179,16 @@ def main() -> None:
     parser.add_argument("--ctgan-epochs", type=int, default=DEFAULT_EPOCHS)
     parser.add_argument("--tvae-epochs", type=int, default=DEFAULT_EPOCHS)
     parser.add_argument("--families", default="made,vae,tabular_gan")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="the first")
+    parser.add_argument("--seeds", type=int, default=1, help="how many; from two on the first family is set against all others")
     parser.add_argument("--threads", type=int, default=1, help="of ours and of the peers")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["GUARDRAIL_HOME"] = folder
-        home = Home.find()
-        frame, schema = load("adult-complete")
-        privacy = PrivacySpec(epsilon=given.epsilon) if given.epsilon else None
-        label = f" epsilon {given.epsilon:g}" if privacy else ""
-        material = prepare(frame, schema, DataSpec(source="builtin:adult-complete"), privacy=privacy, seed=given.seed, home=home)
-        for name in filter(None, given.families.split(",")):
-            made, seconds = ours(name, material, home, given.seed, privacy)
-            show(name + label, seconds, audited(material, made, given.seed))
-        if given.mostly_python:
-            made, seconds = peer(given.mostly_python, MOSTLY, "TabularARGN", given.epsilon, material, given.seed, given.threads)
-            show("MOSTLY AI" + label, seconds, audited(material, made, given.seed))
-        for name in given.smartnoise.split(",") if given.smartnoise_python and privacy else ():
-            made, seconds = on_tokens(given.smartnoise_python, name, given.epsilon, material, given.seed, given.threads)
-            show(name + label, seconds, audited(material, made, given.seed))
-        for name, epochs in (("TVAE", given.tvae_epochs), ("CTGAN", given.ctgan_epochs)):
-            if given.ctgan_python and epochs:
-                made, seconds = peer(given.ctgan_python, CTGAN, name, epochs, material, given.seed, given.threads)
-                show(f"{name} epochs={epochs}", seconds, audited(material, made, given.seed), epochs)
+    found: Found = {}
+    for seed in range(given.seed, given.seed + given.seeds):
+        one_seed(given, seed, found)
+    if given.seeds > 1:
+        compare(found)
 
 
 if __name__ == "__main__":
