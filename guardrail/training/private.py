@@ -25,22 +25,21 @@ from ..vocabulary.schema import Schema
 from ..vocabulary.seeds import stream as public_stream
 from ..vocabulary.spaces import TokenSpace
 from ..vocabulary.spec import PrivacySpec
-from .accounting import calibrate, epsilon_prv, epsilon_rdp, total_variation, zcdp_of
+from .accounting import epsilon_prv, epsilon_rdp, total_variation
 from .canaries import Canaries
 from .clipping import Drawn
 from .conduct import Conduct, Previews, refuse_under_privacy
-from .contract import Generator, Player, Question, Recipe, Runs
+from .contract import Generator, Player, Recipe
 from .distributed import ALONE, World
 from .loop import Progress, train
 from .measured_schema import measured
-from .noisy_counts import NoisyCounts, longest, one_way_sensitivity, queries_for
+from .noisy_counts import NoisyCounts
+from .private_plan import Planner, fitting, gradients_of
 from .private_turn import FreeTurn, PrivateTurn, public_size
 from .secure import SecureStream, SeededStream, Stream, poisson_batch
 from .strategy import Dataset, Outcome, Spending, optimizer_of
 from .units import Units, shares_of
 
-COUNTS_SHARE = 0.05
-"""Part of the budget (as zCDP's rho) that counts get, in equal parts, where gradients get the rest."""
 UNWATCHED = Conduct(monitor=False)
 
 
@@ -65,6 +64,7 @@ class Private:
         self._records = records * (1 - holdout) if records is not None else None
         self._spending = spending
         self._schema_query = schema_query
+        self._planner = Planner(privacy, self._records, schema_query)
         self._announced: list[Mechanism] | None = None
         self._seen: tuple[CanaryRecord, ...] = ()
         if records is not None:
@@ -102,9 +102,9 @@ class Private:
         # What a model draws while training (a latent code) belongs to a place in the batch, and the batch is secret.
         torch.manual_seed(secrets.randbits(63) if self._privacy.noise == "secure" else seed)
         players = generator.players()
-        rate, steps = self._pace(generator, recipe)
-        questions = tuple(_fitting(question, dataset.space) for question in generator.asks())
-        plan = self._plan_for(generator, dataset.space, recipe)
+        rate, steps = self._planner.pace(generator, recipe)
+        questions = tuple(fitting(question, dataset.space) for question in generator.asks())
+        plan = self._planner.plan(generator, dataset.space, recipe)
         if self._announced is None:
             self._spending.reserve(tuple(plan))
         elif plan != self._announced:
@@ -119,12 +119,7 @@ class Private:
         world.spread(generator)
         seen = self._seen
         if players:
-            there = dataset.records.to(device)
-            batches = _poisson(there if dataset.units is None else Units.grouped(there, dataset.units), rate, source, world)
-            turns = [
-                self._turn(player, mechanism, recipe, batches, rate * records, source, world)
-                for player, mechanism in self._charged(players, plan)
-            ]
+            turns = self._turns(players, dataset, recipe, plan, rate * records, source, device, world)
             # Pictures of what the noisy steps made are post-processing; the monitor would look at the records.
             previews = {} if conduct.preview is None or not world.leads else {"preview": Previews(conduct.preview, conduct.preview_every)}
             told = report if world.leads else lambda _: None
@@ -134,14 +129,14 @@ class Private:
                 turn.close()
             for name, turn in zip(players, turns, strict=True):
                 if isinstance(turn, PrivateTurn) and turn.canaries is not None:
-                    seen += turn.canaries.records(_gradients_of(name))
+                    seen += turn.canaries.records(gradients_of(name))
         claim = self._claim(self._normalised(plan, rate * records), records)
         watched = _bounded((*counts.canaries, *seen), plan)
         return Outcome(counts, steps, round(rate * records), recipe.epochs if players else 1, claim, None, canaries=watched)
 
     def announce(self, generator: Generator, space: TokenSpace, recipe: Recipe) -> None:
         """Reserves everything of a training whose bins will be measured: `space` is that of the outlined schema."""
-        self._announced = self._plan_for(generator, space, recipe)
+        self._announced = self._planner.plan(generator, space, recipe)
         self._spending.reserve(tuple(self._announced))
 
     def measure(self, schema: Schema, frame: pd.DataFrame, units: np.ndarray | None, *, seed: int, world: World = ALONE) -> Schema:
@@ -159,82 +154,28 @@ class Private:
         )
         return found
 
-    def _pace(self, generator: Generator, recipe: Recipe) -> tuple[float, int]:
-        """Sampling rate, and the steps of every player."""
-        rate = self._sample_rate(recipe)
-        return rate, math.ceil(recipe.epochs / rate) if generator.players() else 0
-
-    def _plan_for(self, generator: Generator, space: TokenSpace, recipe: Recipe) -> list[Mechanism]:
-        rate, steps = self._pace(generator, recipe)
-        conditions = len(space.conditions) if generator.conditional else 0
-        asked = queries_for([_fitting(question, space) for question in generator.asks()], space, 1.0)
-        return self.plan(len(space.sizes), generator.players(), recipe.clip, rate, steps, conditions=conditions, asked=asked)
-
-    def plan(
-        self,
-        columns: int,
-        players: Mapping[str, Player],
-        clip: float,
-        rate: float,
-        steps: int,
-        *,
-        conditions: int = 0,
-        asked: Sequence[GaussianQuery] = (),
-    ) -> list[Mechanism]:
-        """Every mechanism of the run, before the records are read; together they cost at most the epsilon asked for.
-
-        Shares of tokens and classes get a small part. The rest is for what the family learns from: gradients, else its own
-        questions; where it has both, the questions get a small part as well.
-        """
-        epsilon, delta = self._privacy.epsilon, self._privacy.delta
-        readers = [name for name, player in players.items() if player.sees_records]
-        small = (2 * COUNTS_SHARE * zcdp_of(epsilon, delta)) ** -0.5
-
-        def shares(noise: float) -> list[Mechanism]:
-            counted = {"one-way counts of every column": columns, "counts of every class": conditions}
-            each = noise * math.sqrt(1 + (conditions > 0))
-            return [GaussianQuery(what=what, sensitivity=one_way_sensitivity(n), noise_multiplier=each) for what, n in counted.items() if n]
-
-        def questions(noise: float) -> list[Mechanism]:
-            return [query.model_copy(update={"noise_multiplier": noise * math.sqrt(len(asked))}) for query in asked]
-
-        def gradients(noise: float) -> list[Mechanism]:
-            return [
-                SampledGaussian(
-                    what=_gradients_of(name), noise_multiplier=noise, sample_rate=rate, steps=steps * players[name].turns, clip=clip
-                )
-                for name in readers
-            ]
-
-        bins: list[Mechanism] = [self._schema_query] if self._schema_query is not None else []
-        if readers:
-            fixed, learning = [*bins, *shares(small), *questions(small)], gradients
-        elif asked:
-            fixed, learning = [*bins, *shares(small)], questions
-        else:
-            fixed, learning = bins, shares
-        return [*fixed, *learning(calibrate(lambda noise: [*fixed, *learning(noise)], epsilon=epsilon, delta=delta))]
-
-    def _sample_rate(self, recipe: Recipe) -> float:
-        if recipe.batch_size is None:
-            return recipe.sample_rate
-        if self._records is None:
-            raise PrivacyRefused(
-                "training.batch_size under privacy needs a public record count to turn it into a sampling rate; "
-                "add `privacy: {records: <public number of units in the source>}`, or leave batch_size out"
-            )
-        return min(1.0, recipe.batch_size / self._records)
-
     def _source(self, seed: int) -> Stream:
         return SecureStream() if self._privacy.noise == "secure" else SeededStream(public_stream(seed, "noise for tests"))
 
-    @staticmethod
-    def _charged(players: Mapping[str, Player], plan: list[Mechanism]) -> Iterator[tuple[Player, SampledGaussian | None]]:
-        """Each player with the mechanism that pays for it; None for a player that sees no record."""
-        paid = (mechanism for mechanism in plan if isinstance(mechanism, SampledGaussian))
-        for player in players.values():
-            mechanism = next(paid) if player.sees_records else None
-            yield player, mechanism
+    def _turns(
+        self,
+        players: Mapping[str, Player],
+        dataset: Dataset,
+        recipe: Recipe,
+        plan: Sequence[Mechanism],
+        normaliser: float,
+        source: Stream,
+        device: torch.device,
+        world: World,
+    ) -> list[PrivateTurn | FreeTurn]:
+        """Of each player with the mechanism that pays for it; of one that sees no record with none."""
+        there = dataset.records.to(device)
+        paid = {mechanism.what: mechanism for mechanism in plan if isinstance(mechanism, SampledGaussian)}
+        rate = next(iter(paid.values())).sample_rate
+        batches = _poisson(there if dataset.units is None else Units.grouped(there, dataset.units), rate, source, world)
+        return [
+            self._turn(player, paid.get(gradients_of(name)), recipe, batches, normaliser, source, world) for name, player in players.items()
+        ]
 
     def _turn(
         self,
@@ -302,17 +243,8 @@ def _bounded(records: Sequence[CanaryRecord], plan: Sequence[Mechanism]) -> tupl
     return tuple(record.model_copy(update={"total_variation": most[record.what]}) for record in records)
 
 
-def _gradients_of(player: str) -> str:
-    return f"gradients of {player}"
-
-
 def _poisson(records: Drawn, rate: float, source: Stream, world: World = ALONE) -> Iterator[Drawn]:
     """This process's shares of batches without end; whoever asks gets one that nobody else has. Units are drawn, not their records."""
     while True:
         drawn = world.from_leader(lambda: poisson_batch(source, len(records), rate))
         yield records[drawn[world.share(len(drawn))].to(records.device)]
-
-
-def _fitting(question: Question, space: TokenSpace) -> Question:
-    """The longest runs that noise can be laid on."""
-    return Runs(longest(question.order, question.period, space), question.period) if isinstance(question, Runs) else question

@@ -27,7 +27,7 @@ from guardrail.generators import cyclegan
 from guardrail.privacy_accounting.receipts import read_receipt
 from guardrail.registry.books import Books
 from guardrail.registry.home import Home
-from guardrail.training import accounting, bookkeeping, clipping, layer_rules, noisy_counts, private, private_turn, secure
+from guardrail.training import accounting, bookkeeping, clipping, layer_rules, noisy_counts, private, private_plan, private_turn, secure
 from guardrail.training.contract import Batch
 from guardrail.training.private_turn import PrivateTurn
 from guardrail.training.secure import SeededStream, Stream
@@ -95,7 +95,7 @@ def receipt() -> None:
 
 def two_readers_cost_what_was_asked() -> None:
     strategy = test_private.strategy(test_private.Bookkeeping())
-    plan = strategy.plan(2, {"one": test_private.Regression(), "other": test_private.Regression()}, 1.0, 0.1, 100)
+    plan = strategy._planner.of(2, {"one": test_private.Regression(), "other": test_private.Regression()}, 1.0, 0.1, 100)
     assert accounting.epsilon_prv(plan, strategy._privacy.delta) <= strategy._privacy.epsilon
 
 
@@ -278,7 +278,7 @@ BUGS: dict[str, Bug] = {
     "epsilon at another delta": Bug(
         replaced(private, "epsilon_prv", lambda mechanisms, delta: accounting.epsilon_prv(mechanisms, 100 * delta)), receipt
     ),
-    "two players are charged as one": Bug(replaced(private, "calibrate", first_reader_only), two_readers_cost_what_was_asked),
+    "two players are charged as one": Bug(replaced(private_plan, "calibrate", first_reader_only), two_readers_cost_what_was_asked),
     "the receipt counts half the steps": Bug(
         replaced(private.Private, "_normalised", staticmethod(half_the_steps)),
         holds(test_private.test_the_claim_is_what_was_reserved_and_at_most_what_was_asked),
@@ -291,7 +291,7 @@ BUGS: dict[str, Bug] = {
         replaced(noisy_counts, "gaussian", weakened(1e-9)), holds(test_private.test_noisy_counts_have_the_noise_of_their_sensitivity)
     ),
     "counts of all columns at the price of one": Bug(
-        replaced(private, "one_way_sensitivity", lambda columns: 1.0),
+        replaced(private_plan, "one_way_sensitivity", lambda columns: 1.0),
         holds(test_private.test_the_classes_counts_are_paid_from_the_same_total),
     ),
     "only occurring runs get noise": Bug(

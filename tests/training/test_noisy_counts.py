@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from guardrail.training.contract import Batch, Question, Runs, Sums
 from guardrail.training.noisy_counts import NoisyCounts, _add_runs, cells_of, longest, queries_for, run_norm
 from guardrail.training.plain import ExactCounts
-from guardrail.training.private import Private, _fitting
+from guardrail.training.private_plan import Planner, fitting
 from guardrail.training.secure import SecureStream
 from guardrail.training.strategy import Dataset
 from guardrail.vocabulary.errors import Unsupported
@@ -108,23 +108,17 @@ def test_without_noise_to_speak_of_the_runs_are_the_exact_ones():
 def test_runs_are_as_long_as_noise_on_all_of_their_domain_allows():
     assert longest(3, 1, TEXT) == 3
     wide = TokenSpace(("text",) * 8, (300,) * 8, shared=True)
-    assert longest(3, 1, wide) == 1 and _fitting(Runs(3, 1), wide) == Runs(1, 1)
+    assert longest(3, 1, wide) == 1 and fitting(Runs(3, 1), wide) == Runs(1, 1)
     with pytest.raises(Unsupported, match="smaller vocabulary"):
         longest(1, 100_000, TokenSpace(("t",) * 100_000, (300,) * 100_000, shared=True))
-
-
-class Ledger:
-    def reserve(self, mechanisms: tuple[Mechanism, ...]) -> None:
-        """Nothing to keep."""
 
 
 def test_questions_are_paid_from_the_same_total():
     from guardrail.training.accounting import epsilon_prv
 
     spec = PrivacySpec.model_validate({"epsilon": 2.0})
-    private = Private(spec, holdout=0.0, schema_sources={}, unit="row", records=None, spending=Ledger())
     queries = queries_for([Runs(1, 1), Sums("sums", 2.0, 3)], TEXT, 1.0)
-    plan = private.plan(12, {}, 1.0, 1.0, 0, asked=queries)
+    plan = Planner(spec).of(12, {}, 1.0, 1.0, 0, asked=queries)
     assert [m.what for m in plan] == ["one-way counts of every column", *(query.what for query in queries)]
     assert [m.sensitivity for m in plan[1:] if isinstance(m, GaussianQuery)] == [query.sensitivity for query in queries]
     assert 1.98 <= epsilon_prv(plan, spec.delta) <= 2.0
@@ -144,7 +138,7 @@ def test_a_family_of_counts_learns_as_much_as_its_noise_allows(family: str):
     for noise in (1e-9, 1.0, 300.0):
         torch.manual_seed(0)
         model = build(GeneratorSpec(name=family), codec)
-        questions = tuple(_fitting(question, codec.tokens) for question in model.asks())
+        questions = tuple(fitting(question, codec.tokens) for question in model.asks())
         model.initialise(asked(data, *questions, noise=noise))
         fits[noise] = float(model.log_likelihood(data.records).mean())
     assert fits[1e-9] >= fits[1.0] - 0.05 > fits[300.0] + 0.2
