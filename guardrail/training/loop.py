@@ -98,7 +98,7 @@ class Keeper(Protocol):
 
 def train(
     generator: Generator,
-    turns: Sequence[Turn],
+    turns: Mapping[str, Turn],
     recipe: Recipe,
     *,
     steps: int,
@@ -106,20 +106,26 @@ def train(
     report: Callable[[Progress], None],
     companions: Mapping[str, Companion] = {},
     keeper: Keeper | None = None,
+    leg: tuple[int, int] | None = None,
 ) -> None:
     """`steps` times every player in turn; learning rate by the recipe's schedule; the released weights are the moving average.
+
+    Args:
+        turns: by player, in their order.
+        leg: of the steps only those from the first of these two numbers to before the second: one round of a federation.
 
     Raises:
         SpecError: training diverged: losses or weights are no numbers any more.
     """
-    training = Training(generator, dict(zip(generator.players(), turns, strict=True)), Average(generator, recipe.average), recipe, steps)
+    first, end = leg or (0, steps)
+    training = Training(generator, turns, Average(generator, recipe.average), recipe, steps, step=first)
     bases = {name: [group["lr"] for group in turn.optimizer.param_groups] for name, turn in training.turns.items()}
     generator.train()
     notes = keeper.resume(training) if keeper else {}
     for name, companion in companions.items():
         companion.begin(training, notes.get(name))
     told, clock = _Told(report), time.perf_counter() - training.seconds
-    while training.step < steps:
+    while training.step < end:
         losses = _one_step(training, bases)
         training.seconds = time.perf_counter() - clock
         seen = {key: value for companion in companions.values() for key, value in companion.after_step(training, losses).items()}
@@ -130,7 +136,7 @@ def train(
     training.average.release()
     generator.eval()
     if not sound(generator):
-        raise _diverged(steps)
+        raise _diverged(training.step)
     for companion in companions.values():
         companion.end(training)
 

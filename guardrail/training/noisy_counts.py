@@ -119,6 +119,10 @@ class NoisyCounts:
     def conditions(self) -> tuple[np.ndarray, ...]:
         return tuple(smoothed_shares(count) for count in self._conditions)
 
+    def counted(self) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+        """The noisy count of each token in each column, and of each class in each condition; some below 0."""
+        return self._counts, self._conditions
+
     def ngrams(self, order: int, period: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """As contracted, of the longest order that was announced and fits. Cells that noise alone would fill are left out."""
         space = self._dataset.space

@@ -7,7 +7,7 @@ before: so a training can go on from weights and moments alone, on as many proce
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -33,12 +33,15 @@ class ExactCounts:
         self._dataset = dataset
 
     def one_way(self) -> tuple[np.ndarray, ...]:
-        tokens, sizes = self._dataset.tokens, self._dataset.space.sizes
-        return tuple(smoothed_shares(np.bincount(tokens[:, i], minlength=size)) for i, size in enumerate(sizes))
+        return tuple(smoothed_shares(count) for count in self.counted()[0])
 
     def conditions(self) -> tuple[np.ndarray, ...]:
-        given, sizes = self._dataset.records.given.cpu().numpy(), self._dataset.space.conditions
-        return tuple(smoothed_shares(np.bincount(given[:, i], minlength=size)) for i, size in enumerate(sizes))
+        return tuple(smoothed_shares(count) for count in self.counted()[1])
+
+    def counted(self) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+        """How often each token stands in each column, and each class in each condition."""
+        space, given = self._dataset.space, self._dataset.records.given.cpu().numpy()
+        return _counts_in(self._dataset.tokens, space.sizes), _counts_in(given, space.conditions if given.shape[1] else ())
 
     def ngrams(self, order: int, period: int = 1) -> tuple[np.ndarray, np.ndarray]:
         runs, counted = runs_of(self._dataset.tokens, self._dataset.space, order, period)
@@ -46,6 +49,10 @@ class ExactCounts:
 
     def total(self, statistic: Callable[[Batch], Tensor]) -> Tensor:
         return torch.stack([statistic(part).sum(0) for part in self._dataset.records.split(CHUNK)]).sum(0)
+
+
+def _counts_in(tokens: np.ndarray, sizes: Sequence[int]) -> tuple[np.ndarray, ...]:
+    return tuple(np.bincount(tokens[:, i], minlength=size) for i, size in enumerate(sizes))
 
 
 def runs_of(tokens: np.ndarray, space: TokenSpace, order: int, period: int) -> tuple[np.ndarray, np.ndarray]:
@@ -191,15 +198,8 @@ class Plain:
         generator.initialise(counts)
         generator.to(device)
         conduct.world.spread(generator)
-        rows = len(dataset.records)
-        batch_size = min(math.ceil(recipe.sample_rate * rows), recipe.batch_size or rows)
-        records = dataset.records.to(device)
-        turns = [
-            PlainTurn(
-                name, player, optimizer_of(player, recipe), records, Order(rows, batch_size, seed, name), recipe, seed=seed, conduct=conduct
-            )
-            for name, player in generator.players().items()
-        ]
+        turns = plain_turns(generator.players(), dataset, recipe, seed=seed, device=device, conduct=conduct)
+        rows, batch_size = len(dataset.records), batch_of(recipe, len(dataset.records))
         if not turns:
             return Outcome(counts, 0, batch_size, 1, None, rows)
         steps = recipe.epochs * math.ceil(rows / batch_size)
@@ -215,6 +215,22 @@ class Plain:
             keeper=conduct.checkpoints,
         )
         return Outcome(counts, steps, batch_size, recipe.epochs, None, rows, monitor.record() if monitor else None)
+
+
+def batch_of(recipe: Recipe, rows: int) -> int:
+    return min(math.ceil(recipe.sample_rate * rows), recipe.batch_size or rows)
+
+
+def plain_turns(
+    players: Mapping[str, Player], dataset: Dataset, recipe: Recipe, *, seed: int, device: torch.device, conduct: Conduct
+) -> dict[str, PlainTurn]:
+    """Of each player on the records of this data set."""
+    records, rows = dataset.records.to(device), len(dataset.records)
+    orders = {name: Order(rows, batch_of(recipe, rows), seed, name) for name in players}
+    return {
+        name: PlainTurn(name, player, optimizer_of(player, recipe), records, orders[name], recipe, seed=seed, conduct=conduct)
+        for name, player in players.items()
+    }
 
 
 def companions(conduct: Conduct, monitor: Monitor | None) -> dict[str, Companion]:

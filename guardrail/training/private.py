@@ -9,7 +9,6 @@ time training takes.
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -64,7 +63,7 @@ class Private:
         self._records = records * (1 - holdout) if records is not None else None
         self._spending = spending
         self._schema_query = schema_query
-        self._planner = Planner(privacy, self._records, schema_query)
+        self.planner = Planner(privacy, self._records, schema_query)
         self._announced: list[Mechanism] | None = None
         self._seen: tuple[CanaryRecord, ...] = ()
         if records is not None:
@@ -102,9 +101,9 @@ class Private:
         # What a model draws while training (a latent code) belongs to a place in the batch, and the batch is secret.
         torch.manual_seed(secrets.randbits(63) if self._privacy.noise == "secure" else seed)
         players = generator.players()
-        rate, steps = self._planner.pace(generator, recipe)
+        rate, steps = self.planner.pace(generator, recipe)
         questions = tuple(fitting(question, dataset.space) for question in generator.asks())
-        plan = self._planner.plan(generator, dataset.space, recipe)
+        plan = self.planner.plan(generator, dataset.space, recipe)
         if self._announced is None:
             self._spending.reserve(tuple(plan))
         elif plan != self._announced:
@@ -119,15 +118,14 @@ class Private:
         world.spread(generator)
         seen = self._seen
         if players:
-            turns = self._turns(players, dataset, recipe, plan, rate * records, source, device, world)
+            turns = self.turns(players, dataset, recipe, plan, rate * records, source, device, world)
             # Pictures of what the noisy steps made are post-processing; the monitor would look at the records.
             previews = {} if conduct.preview is None or not world.leads else {"preview": Previews(conduct.preview, conduct.preview_every)}
             told = report if world.leads else lambda _: None
             train(generator, turns, recipe, steps=steps, epsilon_after=self._meter(plan, steps), report=told, companions=previews)
             world.spread(generator)
-            for turn in turns:
+            for name, turn in turns.items():
                 turn.close()
-            for name, turn in zip(players, turns, strict=True):
                 if isinstance(turn, PrivateTurn) and turn.canaries is not None:
                     seen += turn.canaries.records(gradients_of(name))
         claim = self._claim(self._normalised(plan, rate * records), records)
@@ -136,7 +134,7 @@ class Private:
 
     def announce(self, generator: Generator, space: TokenSpace, recipe: Recipe) -> None:
         """Reserves everything of a training whose bins will be measured: `space` is that of the outlined schema."""
-        self._announced = self._planner.plan(generator, space, recipe)
+        self._announced = self.planner.plan(generator, space, recipe)
         self._spending.reserve(tuple(self._announced))
 
     def measure(self, schema: Schema, frame: pd.DataFrame, units: np.ndarray | None, *, seed: int, world: World = ALONE) -> Schema:
@@ -157,7 +155,7 @@ class Private:
     def _source(self, seed: int) -> Stream:
         return SecureStream() if self._privacy.noise == "secure" else SeededStream(public_stream(seed, "noise for tests"))
 
-    def _turns(
+    def turns(
         self,
         players: Mapping[str, Player],
         dataset: Dataset,
@@ -167,15 +165,16 @@ class Private:
         source: Stream,
         device: torch.device,
         world: World,
-    ) -> list[PrivateTurn | FreeTurn]:
+    ) -> dict[str, PrivateTurn | FreeTurn]:
         """Of each player with the mechanism that pays for it; of one that sees no record with none."""
         there = dataset.records.to(device)
         paid = {mechanism.what: mechanism for mechanism in plan if isinstance(mechanism, SampledGaussian)}
         rate = next(iter(paid.values())).sample_rate
         batches = _poisson(there if dataset.units is None else Units.grouped(there, dataset.units), rate, source, world)
-        return [
-            self._turn(player, paid.get(gradients_of(name)), recipe, batches, normaliser, source, world) for name, player in players.items()
-        ]
+        return {
+            name: self._turn(player, paid.get(gradients_of(name)), recipe, batches, normaliser, source, world)
+            for name, player in players.items()
+        }
 
     def _turn(
         self,

@@ -95,7 +95,7 @@ def receipt() -> None:
 
 def two_readers_cost_what_was_asked() -> None:
     strategy = test_private.strategy(test_private.Bookkeeping())
-    plan = strategy._planner.of(2, {"one": test_private.Regression(), "other": test_private.Regression()}, 1.0, 0.1, 100)
+    plan = strategy.planner.of(2, {"one": test_private.Regression(), "other": test_private.Regression()}, 1.0, 0.1, 100)
     assert accounting.epsilon_prv(plan, strategy._privacy.delta) <= strategy._privacy.epsilon
 
 

@@ -17,7 +17,7 @@ from guardrail.training.private_plan import Planner, fitting
 from guardrail.training.secure import SecureStream
 from guardrail.training.strategy import Dataset
 from guardrail.vocabulary.errors import Unsupported
-from guardrail.vocabulary.receipt import GaussianQuery, Mechanism
+from guardrail.vocabulary.receipt import GaussianQuery
 from guardrail.vocabulary.spaces import TokenSpace
 from guardrail.vocabulary.spec import PrivacySpec
 

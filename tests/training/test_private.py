@@ -545,7 +545,7 @@ def test_classes_are_counted_apart_with_noise_of_their_own():
 
 def test_the_classes_counts_are_paid_from_the_same_total():
     spending = Bookkeeping()
-    plan = strategy(spending)._planner.of(15, {}, 1.0, 0.1, 0, conditions=1)
+    plan = strategy(spending).planner.of(15, {}, 1.0, 0.1, 0, conditions=1)
     assert [query.sensitivity for query in plan] == [pytest.approx(math.sqrt(15)), 1.0]
     assert epsilon_prv(plan, 1e-5) <= strategy(spending)._privacy.epsilon < 1.01 * epsilon_prv(plan, 1e-5)
 
@@ -708,7 +708,7 @@ def test_two_secure_runs_of_one_seed_differ_and_two_seeded_runs_do_not():
 
 def test_a_closed_form_generator_spends_everything_on_counts():
     spending = Bookkeeping()
-    plan = strategy(spending)._planner.of(15, {}, 1.0, 0.1, 0)
+    plan = strategy(spending).planner.of(15, {}, 1.0, 0.1, 0)
     assert len(plan) == 1 and isinstance(plan[0], GaussianQuery) and plan[0].sensitivity == pytest.approx(math.sqrt(15))
 
 
