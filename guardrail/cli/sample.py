@@ -56,7 +56,9 @@ def sample(
     else:
         sources = None
         if not model.can("sample"):
-            sources = gather(spec.data, base=folder.path, privacy=spec.privacy, seed=spec.seed, home=home).holdout
+            sources = gather(
+                spec.data, base=folder.path, privacy=spec.privacy, seed=spec.seed, home=home, federation=spec.federation
+            ).holdout
         frame = own_samples(model, n, seed=seed, sources=sources)
     path = write_samples(folder, model, frame, marks=marks, home=home, to=out)
     if out is None:

@@ -12,12 +12,13 @@ from ..registry.home import Home
 from ..vocabulary.errors import DataError, SpecError, nearest
 from ..vocabulary.frozen import parse
 from ..vocabulary.schema import Schema
-from ..vocabulary.spec import DataSpec, PrivacySpec
+from ..vocabulary.spec import DataSpec, FederationSpec, PrivacySpec
 from .draft import refine
 from .fingerprint import fingerprint
 from .modality import Modality, modality
+from .partition import dealt
 from .schema_file import load_schema, require_public
-from .sources import open_source
+from .sources import open_folder, open_source
 from .split import held_out, places_in, rows_of_units
 
 
@@ -32,15 +33,21 @@ class Material:
     """Keyed, of the source before splitting."""
     units: np.ndarray | None = None
     """(training rows,) int: whose each is; None where every row is a unit of privacy by itself."""
+    clients: np.ndarray | None = None
+    """(training rows,) int: which client of a federation has each; None where there is one place."""
     skipped: int = 0
     """Files or lines of the source that could not be read and were left out (`on_error: skip`)."""
 
 
-def gather(data: DataSpec, *, base: Path, privacy: PrivacySpec | None, seed: int, home: Home) -> Material:
+def gather(
+    data: DataSpec, *, base: Path, privacy: PrivacySpec | None, seed: int, home: Home, federation: FederationSpec | None = None
+) -> Material:
     """The material of a spec; relative paths are relative to `base`."""
     schema = load_schema(base / data.schema_) if data.schema_ else None
-    source = open_source(data.source, base, schema=schema, on_error=data.on_error)
-    return prepare(source.frame, schema or source.schema, data, privacy=privacy, seed=seed, home=home, kind=source.modality)
+    one_each = federation is not None and federation.partition.kind == "files"
+    source = (open_folder if one_each else open_source)(data.source, base, schema=schema, on_error=data.on_error)
+    known = schema or source.schema
+    return prepare(source.frame, known, data, privacy=privacy, seed=seed, home=home, kind=source.modality, federation=federation)
 
 
 def prepare(
@@ -52,6 +59,7 @@ def prepare(
     seed: int,
     home: Home,
     kind: Modality | None = None,
+    federation: FederationSpec | None = None,
 ) -> Material:
     """The same from a frame (of a table, unless `kind` says otherwise).
 
@@ -71,25 +79,35 @@ def prepare(
     most = privacy.rows_per_unit if privacy else None
     counted, names = rows_of_units(frame, unit=schema.unit, most=most or len(frame), seed=seed)
     held = held_out(frame, unit=schema.unit, holdout=data.holdout, seed=seed)
-    (train, units), (holdout, _) = (
-        _pieces(kind, records[(counted & part)[kept]], names[counted & part & kept], schema, most) for part in (~held, held)
+    dealt_to = dealt(frame, schema, federation, seed=seed, private=privacy is not None) if federation else np.zeros(len(frame), np.int64)
+    (train, units, clients), (holdout, *_) = (
+        _pieces(kind, records[(counted & part)[kept]], names[counted & part & kept], dealt_to[counted & part & kept], schema, most)
+        for part in (~held, held)
     )
     if train.empty:
         raise DataError(f"{data.source}: no rows to train on; a few hundred are the least that makes sense")
     settled = schema if privacy or schema.modality != "tabular" else refine(schema, train)
     skipped = int(frame.attrs.get("skipped", 0))
-    return Material(settled, train, None if holdout.empty else holdout, identity, units if privacy else None, skipped)
+    return Material(
+        settled,
+        train,
+        None if holdout.empty else holdout,
+        identity,
+        units if privacy else None,
+        clients if federation else None,
+        skipped,
+    )
 
 
 def _pieces(
-    kind: Modality, records: pd.DataFrame, names: np.ndarray, schema: Schema, most: int | None
-) -> tuple[pd.DataFrame, np.ndarray | None]:
-    """Records of the schema's length, at most so many of each unit; and whose they are, where some are of one."""
+    kind: Modality, records: pd.DataFrame, names: np.ndarray, dealt_to: np.ndarray, schema: Schema, most: int | None
+) -> tuple[pd.DataFrame, np.ndarray | None, np.ndarray]:
+    """Records of the schema's length, at most so many of each unit; whose they are, where some are of one; and which client's."""
     pieces = kind.pieces(records, schema, most=most)
-    owners = names[pieces.index.to_numpy()]
+    owners, at = names[pieces.index.to_numpy()], dealt_to[pieces.index.to_numpy()]
     places = places_in(owners)
     few = places < (most or len(pieces))
-    return pieces[few].reset_index(drop=True), owners[few] if (places > 0).any() else None
+    return pieces[few].reset_index(drop=True), owners[few] if (places > 0).any() else None, at[few]
 
 
 def settle(frame: pd.DataFrame, schema: Schema | None, data: DataSpec, kind: Modality) -> Schema:

@@ -26,9 +26,14 @@ def held_out(frame: pd.DataFrame, *, unit: str, holdout: float, seed: int) -> np
     """(rows,) bool: which rows are kept from training; none where `holdout` is 0."""
     if holdout <= 0:
         return np.zeros(len(frame), dtype=bool)
-    key = _key(seed, "split")
+    return uniform_of_units(frame, unit=unit, purpose="split", seed=seed) < holdout
+
+
+def uniform_of_units(frame: pd.DataFrame, *, unit: str, purpose: str, seed: int) -> np.ndarray:
+    """(rows,) float in [0, 1): a number for every unit, by its keyed hash; independent for every purpose."""
+    key = _key(seed, purpose)
     names = _numbered(row_digests(frame, key)) if unit == "row" else _units(frame, unit, key)
-    return np.array([int.from_bytes(name[:8], "big") < holdout * 2**64 for name in names], dtype=bool)
+    return np.array([int.from_bytes(name[:8], "big") * 2.0**-64 for name in names])
 
 
 def rows_of_units(frame: pd.DataFrame, *, unit: str, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

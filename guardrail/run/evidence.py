@@ -34,7 +34,7 @@ def of_run(name: str, *, home: Home | None = None) -> tuple[Evidence, Subject]:
     home = home or Home.find()
     folder = find_run(name, home)
     spec = folder.spec
-    material = gather(spec.data, base=folder.path, privacy=spec.privacy, seed=spec.seed, home=home)
+    material = gather(spec.data, base=folder.path, privacy=spec.privacy, seed=spec.seed, home=home, federation=spec.federation)
     model = load(folder.path)
     if material.fingerprint != model.receipt.data:
         raise ArtifactError(

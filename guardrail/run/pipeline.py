@@ -21,7 +21,7 @@ from ..training.model import Model, codec_document
 from ..vocabulary import documents
 from ..vocabulary.canaries import CanaryRecords
 from ..vocabulary.card import Words
-from ..vocabulary.errors import ArtifactError, SpecError, Unsupported
+from ..vocabulary.errors import ArtifactError, SpecError
 from ..vocabulary.frozen import parse
 from ..vocabulary.plugins import resolve
 from ..vocabulary.report import Report, Verdict
@@ -85,8 +85,6 @@ def read_order(path: Path) -> Order:
 
 def check(spec: Spec, base: Path, *, words: Words | None = None, also: tuple[str, ...] = ()) -> Order:
     """Names, policy, options, marks and card file exist and fit: nothing of this may fail after epsilon was spent."""
-    if spec.federation is not None:
-        raise Unsupported("federation: federated training is not available yet; remove the section to train on this machine")
     kind = resolve("generators", spec.generator.name)
     parse(kind.Options, spec.generator.options, where=f"generator.options of {spec.generator.name}", error=SpecError)
     chosen(spec.audit.only, spec.audit.skip)
@@ -117,14 +115,16 @@ def train_run(order: Order, *, home: Home, runs: Path, listener: Listener = List
     with _if_interrupted("nothing was written and no epsilon was spent"):
         require_place(runs)
         listener.stage(f"reading {spec.data.source}")
-        material = gather(spec.data, base=order.base, privacy=spec.privacy, seed=spec.seed, home=home)
+        material = gather(spec.data, base=order.base, privacy=spec.privacy, seed=spec.seed, home=home, federation=spec.federation)
         if material.skipped:
             listener.stage(f"note: {material.skipped} of the source could not be read and were left out (data.on_error: skip)")
-        listener.stage(f"training {spec.generator.name} on {_described(material)}" + _promise(spec))
+        listener.stage(f"training {spec.generator.name} on {_described(material)}" + _among(spec) + _promise(spec))
     privacy = spec.privacy
     if privacy is not None and privacy.records is None:
         privacy = privacy.model_copy(update={"records": material.schema.records})
-    settings = Settings(spec.generator, spec.training, privacy, spec.data.holdout, seed=spec.seed, name=spec.name, parent=spec.data.parent)
+    settings = Settings(
+        spec.generator, spec.training, privacy, spec.data.holdout, spec.seed, spec.name, spec.data.parent, federation=spec.federation
+    )
     watch, checkpoint = Watch(material), checkpoint_folder(runs, settings, material.fingerprint)
     if checkpoint is not None and (checkpoint / FILE).exists():
         listener.stage(f"going on from where an earlier training of the same spec was stopped ({checkpoint})")
@@ -181,6 +181,10 @@ def _described(material: Material) -> str:
     """Under privacy the number of records is nobody's business; what they are is public."""
     schema = material.schema
     return f"{len(schema.columns)} columns" if schema.modality == "tabular" else f"{schema.modality} records"
+
+
+def _among(spec: Spec) -> str:
+    return f" of {spec.federation.clients} clients" if spec.federation else ""
 
 
 def _promise(spec: Spec) -> str:

@@ -48,7 +48,8 @@ def _line(progress: Progress, *, private: bool) -> dict[str, object]:
 
 
 def checkpoint_folder(runs: Path, settings: Settings, data: str) -> Path | None:
-    """Beside the runs, named by what the training is: another spec never meets it. None under privacy, where nothing is kept."""
-    if settings.privacy is not None:
+    """Beside the runs, named by what the training is: another spec never meets it. None under
+    privacy, where nothing is kept, and in a federation."""
+    if settings.privacy is not None or settings.federation is not None:
         return None
     return runs / ".checkpoints" / checkpoint_key(settings, data).removeprefix("sha256:")[:16]

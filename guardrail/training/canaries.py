@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -101,6 +102,18 @@ class Canaries:
     def watch(self, noisy: Tensor) -> None:
         """`noisy`, (canaries,): the dead entries of this step as they left."""
         self._scores += noisy.double().cpu() / self._clip
+
+    def kept(self) -> dict[str, np.ndarray]:
+        """What they are and what was seen of them, to go on from in another process."""
+        entries = torch.cat([seated.entries for seated in self._seated]) if self._seated else torch.zeros(0, dtype=torch.int64)
+        return {"entries": entries.numpy(), "included": self._included.numpy().astype(np.int64), "scores": self._scores.numpy()}
+
+    def put_back(self, kept: Mapping[str, np.ndarray]) -> None:
+        """The same canaries of the same player, in place of these."""
+        entries = torch.from_numpy(kept["entries"]).split([seated.canaries.stop - seated.canaries.start for seated in self._seated])
+        self._seated = [seated._replace(entries=own) for seated, own in zip(self._seated, entries, strict=True)]
+        self._included = torch.from_numpy(kept["included"]).bool()
+        self._scores = torch.from_numpy(kept["scores"]).double().clone()
 
     def records(self, what: str) -> tuple[CanaryRecord, ...]:
         """By weight. `what`: the mechanism that they attack, as the receipt names it."""

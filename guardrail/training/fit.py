@@ -23,7 +23,7 @@ from ..vocabulary.errors import GuardrailError, SpecError
 from ..vocabulary.receipt import Mechanism, PrivacyClaim, Receipt
 from ..vocabulary.schema import Schema
 from ..vocabulary.seeds import entropy
-from ..vocabulary.spec import GeneratorSpec, LearningSettings, PrivacySpec, TrainingSpec
+from ..vocabulary.spec import FederationSpec, GeneratorSpec, LearningSettings, PrivacySpec, TrainingSpec
 from .checkpoint import Checkpoints
 from .conduct import Conduct, Preview, precision_on
 from .contract import Recipe, parameter_count
@@ -124,6 +124,7 @@ class Settings:
     seed: int = 0
     name: str = "run"
     parent: str | None = None
+    federation: FederationSpec | None = None
 
 
 def train(
@@ -148,6 +149,8 @@ def train(
         preview: given step and model (a copy, on the CPU, as it would be released now) every `training.preview_every` steps.
     """
     world, device = join(choose_device(settings.training.device))
+    if settings.federation is not None:
+        device = torch.device("cpu")  # where the server averages; clients of a simulation share the processors
     spending = _spending(material, settings, home, tell, world)
     conduct = _conduct(material, settings, device, world, tell=tell, checkpoint=checkpoint, preview=preview)
     try:
@@ -191,6 +194,7 @@ def _train(
         device=str(device),
         parameters=parameter_count(generator),
         privacy=outcome.privacy,
+        federation=outcome.federation,
         ledger=spending.settle(outcome.privacy),
         started=started,
         seconds=round(time.perf_counter() - clock, 3),
@@ -212,8 +216,10 @@ def _settled(strategy: Strategy, material: Material, settings: Settings, world: 
 
 
 def _spending(material: Material, settings: Settings, home: Home, tell: Callable[[str], None], world: World) -> LedgerSpending:
-    what = f"train {settings.generator.name} ({settings.name})"
-    return LedgerSpending(Ledger(home), material.fingerprint, material.schema.unit, settings.privacy, what, settings.parent, tell, world)
+    federation = settings.federation
+    what = f"{'federate' if federation else 'train'} {settings.generator.name} ({settings.name})"
+    unit = "client" if federation and federation.level == "client" else material.schema.unit
+    return LedgerSpending(Ledger(home), material.fingerprint, unit, settings.privacy, what, settings.parent, tell, world)
 
 
 def _conduct(
@@ -256,6 +262,8 @@ def checkpoint_key(settings: Settings, data: str) -> str:
 
 
 def _strategy(material: Material, settings: Settings, spending: LedgerSpending) -> Strategy:
+    if settings.federation is not None:
+        return _federated(material, settings, spending)
     if settings.privacy is None:
         return Plain(spending)
     schema = material.schema
@@ -268,6 +276,23 @@ def _strategy(material: Material, settings: Settings, spending: LedgerSpending) 
         spending=spending,
         schema_query=query_for(schema, settings.privacy),
     )
+
+
+def _federated(material: Material, settings: Settings, spending: LedgerSpending) -> Strategy:
+    from .federation.federated import Federated  # what needs Flower is imported where there is a federation
+    from .federation.job import Job
+
+    assert settings.federation is not None and material.clients is not None  # noqa: S101 - whoever gathers for one deals the records
+    learning = LearningSettings(**{name: getattr(settings.training, name) for name in LearningSettings.model_fields})
+    job = Job(
+        generator=settings.generator,
+        learning=learning,
+        privacy=settings.privacy,
+        federation=settings.federation,
+        records=material.schema,
+        seed=settings.seed,
+    )
+    return Federated(job, material.clients, spending)
 
 
 def _recipe(default: Recipe, training: TrainingSpec) -> Recipe:

@@ -55,19 +55,20 @@ class Private:
         records: int | None,
         spending: Spending,
         schema_query: GaussianQuery | None = None,
+        rounds: int = 1,
     ) -> None:
-        """`schema_query`: what `measure` will ask, where bins are measured."""
+        """`schema_query`: what `measure` will ask, where bins are measured. `rounds`: of a federation."""
         self._privacy = privacy
         self._sources = dict(schema_sources)
         self._unit = unit
         self._records = records * (1 - holdout) if records is not None else None
         self._spending = spending
         self._schema_query = schema_query
-        self.planner = Planner(privacy, self._records, schema_query)
+        self.planner = Planner(privacy, self._records, schema_query, rounds)
         self._announced: list[Mechanism] | None = None
         self._seen: tuple[CanaryRecord, ...] = ()
         if records is not None:
-            self._refuse_delta_of_one_unit(records)
+            self.refuse_delta_of_one_unit(records)
 
     def recipe(self, generator: Generator) -> Recipe:
         if generator.private is None:
@@ -78,7 +79,7 @@ class Private:
             )
         return generator.private
 
-    def _refuse_delta_of_one_unit(self, records: float) -> None:
+    def refuse_delta_of_one_unit(self, records: float) -> None:
         if self._privacy.delta >= 1 / records:
             raise PrivacyRefused(
                 f"delta {self._privacy.delta:g} is not below 1 over the number of units, {1 / records:.2g}: "
@@ -97,7 +98,7 @@ class Private:
         conduct: Conduct = UNWATCHED,
     ) -> Outcome:
         refuse_under_privacy(conduct)
-        source = self._source(seed)
+        source = self.source(seed)
         # What a model draws while training (a latent code) belongs to a place in the batch, and the batch is secret.
         torch.manual_seed(secrets.randbits(63) if self._privacy.noise == "secure" else seed)
         players = generator.players()
@@ -112,7 +113,7 @@ class Private:
         world, canaries = conduct.world, self._privacy.canaries
         counts = NoisyCounts(dataset, queries=charged, source=source, questions=questions, canaries=canaries, world=world)
         records = self._records if self._records is not None else counts.records()
-        self._refuse_delta_of_one_unit(records)
+        self.refuse_delta_of_one_unit(records)
         generator.initialise(counts)
         generator.to(device)
         world.spread(generator)
@@ -129,7 +130,7 @@ class Private:
                 if isinstance(turn, PrivateTurn) and turn.canaries is not None:
                     seen += turn.canaries.records(gradients_of(name))
         claim = self._claim(self._normalised(plan, rate * records), records)
-        watched = _bounded((*counts.canaries, *seen), plan)
+        watched = bounded((*counts.canaries, *seen), plan)
         return Outcome(counts, steps, round(rate * records), recipe.epochs if players else 1, claim, None, canaries=watched)
 
     def announce(self, generator: Generator, space: TokenSpace, recipe: Recipe) -> None:
@@ -146,13 +147,13 @@ class Private:
             frame,
             shares_of(units, len(frame)),
             self._schema_query,
-            source=self._source(seed),
+            source=self.source(seed),
             canaries=self._privacy.canaries,
             world=world,
         )
         return found
 
-    def _source(self, seed: int) -> Stream:
+    def source(self, seed: int) -> Stream:
         return SecureStream() if self._privacy.noise == "secure" else SeededStream(public_stream(seed, "noise for tests"))
 
     def turns(
@@ -236,7 +237,7 @@ class Private:
         )
 
 
-def _bounded(records: Sequence[CanaryRecord], plan: Sequence[Mechanism]) -> tuple[CanaryRecord, ...]:
+def bounded(records: Sequence[CanaryRecord], plan: Sequence[Mechanism]) -> tuple[CanaryRecord, ...]:
     """With how well anybody can tell, at most, under the mechanism that each record is of."""
     most = {mechanism.what: total_variation([mechanism]) for mechanism in plan} if records else {}
     return tuple(record.model_copy(update={"total_variation": most[record.what]}) for record in records)

@@ -11,7 +11,7 @@ import torch
 
 from ..vocabulary.canaries import CanaryRecord
 from ..vocabulary.monitor import MonitorRecord
-from ..vocabulary.receipt import Mechanism, PrivacyClaim
+from ..vocabulary.receipt import FederationRecord, Mechanism, PrivacyClaim
 from ..vocabulary.spaces import TokenSpace
 from .conduct import Conduct
 from .contract import Batch, Counts, Generator, Player, Recipe
@@ -46,6 +46,8 @@ class Outcome:
     """None: closed-form families, private trainings, and where nobody wanted it."""
     canaries: tuple[CanaryRecord, ...] = ()
     """Of a private training that was asked for some, by player."""
+    federation: FederationRecord | None = None
+    """None: trained in one place."""
 
 
 class Spending(Protocol):
@@ -57,7 +59,7 @@ class Spending(Protocol):
 
 
 class Strategy(Protocol):
-    """Owns the way from records to weights. `Plain`, `Private`; `Federated` will wrap either."""
+    """Owns the way from records to weights. `Plain`, `Private`; `Federated` wraps either."""
 
     def recipe(self, generator: Generator) -> Recipe:
         """The model's defaults under this strategy."""

@@ -11,6 +11,7 @@
     ├── Unsupported (NotImplementedError)  2  a method refused by name: choose another
     ├── PrivacyRefused (ValueError)     2  would make the privacy claim false: declare it public, or pay for it
     ├── MissingExtra (ImportError)      2  an optional part is not installed: the message has the pip line
+    ├── FederationFailed (RuntimeError) 2  clients were missing, late, or sent what cannot be used: mend them, train again
     └── BudgetExceeded (PermissionError) 3  the data's owner set a limit and this would pass it
 
 A message says what was met, why it matters, what to do next.
@@ -90,6 +91,10 @@ class MissingExtra(GuardrailError, ImportError):
     @classmethod
     def named(cls, extra: str, purpose: str) -> MissingExtra:
         return cls(f"{purpose} needs the extra '{extra}', which is not installed: pip install 'guardrail-generators[{extra}]'")
+
+
+class FederationFailed(GuardrailError, RuntimeError):
+    exit_code = 2
 
 
 class BudgetExceeded(GuardrailError, PermissionError):

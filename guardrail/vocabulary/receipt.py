@@ -66,6 +66,27 @@ class PrivacyClaim(Frozen):
         return self.noise == "secure"
 
 
+class FederationRecord(Frozen):
+    """How a federated training went. Whom it protects from whom is for the card to say."""
+
+    clients: int
+    rounds: int
+    strategy: str
+    players: Literal["all", "readers"]
+    weights: Literal["uniform", "counts"]
+    sample: float
+    """Share of the clients asked in a round."""
+    level: Literal["record", "client"] | None
+    """Whose epsilon the claim is; null without privacy."""
+    secure_aggregation: bool
+    simulated: bool
+    """On one machine: then nothing was kept from anybody, and only the computation is that of a federation."""
+    participants: tuple[int, ...]
+    """Updates that went into each round."""
+    left_out: dict[str, tuple[str, ...]]
+    """Clients whose answers could not be used, by number, and why."""
+
+
 class Receipt(Frozen):
     generator: str
     strategy: Literal["plain", "private"]
@@ -83,6 +104,8 @@ class Receipt(Frozen):
     parameters: int
     privacy: PrivacyClaim | None
     """None: trained without privacy."""
+    federation: FederationRecord | None = None
+    """None: trained in one place."""
     ledger: str | None = None
     """The ledger's entry of this training, as `home-id/entry`: what paid, or that no epsilon bounds it."""
     started: AwareDatetime

@@ -86,18 +86,70 @@ class PrivacySpec(Frozen):
 
 
 class Partition(Frozen):
+    """Who has which records, in a simulation."""
+
     kind: Literal["iid", "dirichlet", "by_column", "files"] = "iid"
+    """Evenly; by shares of every value of `by` drawn from a Dirichlet distribution (Hsu et al. 2019, arXiv 1909.06335); every value of
+    `by` with one client; or one file of the folder `data.source` each."""
     by: str | None = None
     alpha: float = Field(default=0.5, gt=0)
+    """Of dirichlet: the smaller, the more of a value lies with few clients."""
+
+    @model_validator(mode="after")
+    def _column(self) -> Partition:
+        if self.kind in ("dirichlet", "by_column") and self.by is None:
+            raise ValueError(f"partition {self.kind} needs a column: by: NAME")
+        return self
+
+
+RANKING = ("fedmedian", "krum", "trimmed_mean")
+"""Strategies that look at single updates."""
 
 
 class FederationSpec(Frozen):
-    clients: int = Field(default=10, gt=0)
+    """Training on records that stay where they are. Whose the epsilon of `privacy` is, `level` says."""
+
+    clients: int = Field(default=10, gt=0, le=100_000)
     rounds: int = Field(default=20, gt=0)
-    strategy: str = "fedavg"
+    strategy: Literal["fedavg", "fedprox", "fedadam", "fedmedian", "krum", "trimmed_mean"] = "fedavg"
     partition: Partition = Partition()
     secure_aggregation: bool = False
     level: Literal["record", "client"] = "record"
+    players: Literal["all", "readers"] = "all"
+    """What clients train and send: every player; or those that see records, while the server trains the others (a GAN's generator)."""
+    weights: Literal["uniform", "counts"] | None = None
+    """Of a client in the average: the same for all, or by its records, up to 10 times the median. None: counts; under privacy, where
+    they are secret, and under secure aggregation, uniform."""
+    sample: float = Field(default=1.0, gt=0, le=1)
+    """Share of the clients in a round, each drawn by itself and in secret."""
+    quorum: float = Field(default=0.5, gt=0, le=1)
+    """Share of those asked that have to answer, else the training stops."""
+    deadline_seconds: float = Field(default=600, gt=0)
+    """How long a round waits."""
+    clip: float = Field(default=1.0, gt=0)
+    """Of level client: bound on the norm of one client's update."""
+    proximal: float = Field(default=0.01, gt=0)
+    """Of fedprox: how strongly steps are drawn back to the round's beginning."""
+    byzantine: int = Field(default=1, ge=0)
+    """Of krum and trimmed_mean: how many clients may be malicious."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> FederationSpec:
+        if self.secure_aggregation and self.strategy in RANKING:
+            raise ValueError(
+                f"strategy {self.strategy} ranks single updates, and under secure_aggregation nobody sees one; use fedavg, fedprox or "
+                "fedadam, or leave secure_aggregation out"
+            )
+        if self.level == "client" and self.strategy in (*RANKING, "fedadam"):
+            raise ValueError(
+                f"level client lays noise on the sum of updates, which strategy {self.strategy} does not form; use fedavg or fedprox"
+            )
+        need = {"krum": 2 * self.byzantine + 3, "trimmed_mean": 2 * self.byzantine + 1}.get(self.strategy, 1)
+        if self.clients * self.sample < need:
+            raise ValueError(
+                f"strategy {self.strategy} against {self.byzantine} malicious clients needs at least {need} clients in a round"
+            )
+        return self
 
 
 class SampleSpec(Frozen):
@@ -125,3 +177,16 @@ class Spec(Frozen):
     audit: AuditSpec = AuditSpec()
     policy: str = "release"
     card: str | None = None
+
+    @model_validator(mode="after")
+    def _federated_privacy(self) -> Spec:
+        federation, privacy = self.federation, self.privacy
+        if federation is None:
+            return self
+        if privacy is not None and federation.weights == "counts":
+            raise ValueError("federation.weights counts: under privacy a client's number of records is a secret; use uniform")
+        if privacy is not None and privacy.schema_epsilon:
+            raise ValueError("privacy.schema_epsilon: in a federation the schema travels in place of statistics, so it has to be public")
+        if privacy is None and federation.level == "client":
+            raise ValueError("federation.level client says whose epsilon it is, and there is none; add a section privacy")
+        return self

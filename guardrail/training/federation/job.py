@@ -1,0 +1,62 @@
+"""What everybody may know of a federated training. It holds no record and no secret; the schema travels in place of statistics."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+
+from ...data.codec import Codec
+from ...data.modality import modality
+from ...vocabulary.documents import canonical_json, sha256_of
+from ...vocabulary.frozen import Frozen
+from ...vocabulary.schema import Schema
+from ...vocabulary.seeds import entropy
+from ...vocabulary.spec import FederationSpec, GeneratorSpec, LearningSettings, PrivacySpec
+from ..contract import Generator
+from ..model import build, floor_of
+
+
+class Job(Frozen):
+    generator: GeneratorSpec
+    learning: LearningSettings
+    privacy: PrivacySpec | None
+    federation: FederationSpec
+    records: Schema
+    """The schema of the records, which is public under privacy."""
+    seed: int
+    """Public streams only."""
+
+    @cached_property
+    def key(self) -> str:
+        return sha256_of(canonical_json(self.model_dump(mode="json")))
+
+    @property
+    def local_privacy(self) -> PrivacySpec | None:
+        """What a client's own training is bound to; None where nobody's is, or the server protects whole clients."""
+        return self.privacy if self.federation.level == "record" else None
+
+    @property
+    def guards_clients(self) -> bool:
+        return self.privacy is not None and self.federation.level == "client"
+
+    @property
+    def codec(self) -> Codec:
+        return modality(self.records.modality).codec(self.records)
+
+    def built(self) -> tuple[Generator, Generator]:
+        """The model and the floor with the initial weights that server and clients all start from."""
+        codec: Codec = self.codec
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(entropy(self.seed, "initial weights") % 2**63)
+            return build(self.generator, codec), build(floor_of(codec, private=self.privacy is not None), codec)
+
+    @property
+    def weights(self) -> Literal["uniform", "counts"]:
+        if self.federation.weights is not None:
+            return self.federation.weights
+        return "uniform" if self.privacy is not None or self.federation.secure_aggregation else "counts"
+
+    def document(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")

@@ -1,0 +1,145 @@
+"""A federation's messages on Flower: what is asked, what is answered, and the client's side as a Flower app.
+
+Arrays travel as arrays and everything else as JSON: nothing that comes over a wire is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+# Before Flower is imported, which reads them then: it reports to nobody, looks for no newer version.
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from ...vocabulary.canaries import CanaryRecords
+from ...vocabulary.documents import parse_json
+from ...vocabulary.errors import ArtifactError, GuardrailError
+from ...vocabulary.frozen import parse
+from ..strategy import Dataset
+from .client import Client, Memory, Update
+from .job import Job
+from .learning import Arrays
+
+ARRAYS, FACTS, MEMORY = "arrays", "facts", "guardrail"
+HELLO, COUNT, TRAIN, CANARIES = "query.hello", "query.count", "train", "query.canaries"
+MOST_TEXT = 64 * 2**20
+"""Bytes of JSON in a message, at most."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A client's answer, looked at as data and no further."""
+
+    arrays: Arrays = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    refused: str = ""
+    """Why there is none."""
+
+
+def record_of(arrays: Mapping[str, np.ndarray]) -> ArrayRecord:
+    return ArrayRecord({name: Array(np.asarray(value)) for name, value in arrays.items()})
+
+
+def content(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> RecordDict:
+    return RecordDict({ARRAYS: record_of(arrays), FACTS: ConfigRecord({"json": json.dumps(facts, allow_nan=False)})})
+
+
+def read(records: RecordDict) -> tuple[Arrays, dict[str, Any]]:
+    """Raises ArtifactError where this is no message of ours."""
+    arrays, facts = records.get(ARRAYS), records.get(FACTS)
+    text = facts.get("json") if isinstance(facts, ConfigRecord) else None
+    if not isinstance(arrays, ArrayRecord) or not isinstance(text, str) or len(text) > MOST_TEXT:
+        raise ArtifactError("a message that is not guardrail's, or of another version")
+    said = parse_json(text, where="a message", error=ArtifactError)
+    if not isinstance(said, dict):
+        raise ArtifactError("a message without facts")
+    try:
+        return {name: array.numpy() for name, array in arrays.items()}, said
+    except (TypeError, ValueError) as fault:
+        raise ArtifactError(f"a message whose arrays cannot be read: {fault}") from None
+
+
+def reply_of(message: Message) -> Reply:
+    if message.has_error():
+        return Reply(refused=f"failed: {message.error.reason or f'code {message.error.code}'}")
+    try:
+        arrays, facts = read(message.content)
+    except GuardrailError as fault:
+        return Reply(refused=str(fault))
+    return Reply(arrays, facts, str(facts.get("refused", "")))
+
+
+Open = Callable[[Context, Job], tuple[int, Dataset, Callable[..., None]]]
+"""A client's number, its records, and whom it tells what they will be charged."""
+
+
+def client_app(opened: Open) -> ClientApp:
+    """The client as Flower runs it, on one machine or on many. It is made anew for every message and remembers by its context."""
+    app = ClientApp()
+
+    def client(message: Message, context: Context) -> tuple[Client, Arrays, dict[str, Any]]:
+        arrays, facts = read(message.content)
+        job = parse(Job, facts.get("job"), where="the server's job", error=ArtifactError)
+        number, dataset, reserve = opened(context, job)
+        return Client(job, dataset, number, memory_of(context), reserve), arrays, facts
+
+    def answering(answer: Callable[[Client, Arrays, dict[str, Any]], tuple[Arrays, dict[str, Any]]]) -> Callable[..., Message]:
+        def handle(message: Message, context: Context) -> Message:
+            try:
+                one, arrays, facts = client(message, context)
+                try:
+                    given = content(*answer(one, arrays, facts))
+                finally:
+                    keep(one.memory, context)  # also of what was refused half-way: steps taken stay taken
+            except GuardrailError as fault:
+                given = content({}, {"refused": str(fault)})
+            return Message(given, reply_to=message)
+
+        return handle
+
+    app.query("hello")(answering(lambda one, arrays, facts: ({}, {"number": one.number})))
+    app.query("count")(answering(lambda one, arrays, facts: (one.answer(unflattened(arrays)), {})))
+    app.train()(answering(lambda one, arrays, facts: trained(one.train(int(facts["round"]), arrays), facts)))
+    app.query("canaries")(answering(lambda one, arrays, facts: ({}, CanaryRecords(canaries=one.canaries()).model_dump(mode="json"))))
+    return app
+
+
+def trained(update: Update, facts: Mapping[str, Any]) -> tuple[Arrays, dict[str, Any]]:
+    return update.arrays, {"round": facts["round"], "steps": update.steps, "weight": update.weight, "loss": update.loss}
+
+
+def flattened(answers: Iterable[Mapping[str, np.ndarray]]) -> Arrays:
+    """A list of answers as arrays with names of their own."""
+    return {f"{i:04d}/{name}": value for i, answer in enumerate(answers) for name, value in answer.items()}
+
+
+def unflattened(arrays: Arrays) -> list[Arrays]:
+    found: dict[int, Arrays] = {}
+    for key, value in arrays.items():
+        place, _, name = key.partition("/")
+        found.setdefault(int(place), {})[name] = value
+    return [found[place] for place in sorted(found)]
+
+
+def memory_of(context: Context) -> Memory:
+    kept = context.state.get(MEMORY)
+    if not isinstance(kept, ConfigRecord):
+        return Memory()
+    arrays = context.state.get(f"{MEMORY}-canaries")
+    canaries = {name: array.numpy() for name, array in arrays.items()} if isinstance(arrays, ArrayRecord) else {}
+    return Memory(**dict(kept.items()), canaries=canaries)
+
+
+def keep(memory: Memory, context: Context) -> None:
+    facts = {key: value for key, value in vars(memory).items() if key != "canaries"}
+    context.state[MEMORY] = ConfigRecord(facts)
+    context.state[f"{MEMORY}-canaries"] = record_of(memory.canaries)
