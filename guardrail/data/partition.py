@@ -33,7 +33,7 @@ def dealt(frame: pd.DataFrame, schema: Schema, federation: FederationSpec, *, se
     if partition.kind == "by_column":
         if clients > number:
             raise SpecError(f"federation: {clients} clients, and {partition.by!r} has {number} values; set clients: {number} or fewer")
-        return values % clients
+        return np.asarray(values % clients)
     shares = stream(seed, "shares of clients").dirichlet(np.full(clients, partition.alpha), size=number).cumsum(axis=1)
     found = (places[:, None] > shares[values]).sum(axis=1)
     return np.minimum(found, clients - 1)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -23,6 +22,7 @@ from ..vocabulary import documents
 from ..vocabulary.errors import ArtifactError
 from .distributed import ALONE, World
 from .loop import Companion, Training, Turn
+from .optimizers import moments_of, put_moments
 
 FILE = "checkpoint.safetensors"
 FORMAT = "guardrail checkpoint 1"
@@ -104,7 +104,7 @@ class Checkpoints:
             for i, mean in enumerate(training.average.means):
                 mean.copy_(means[str(i)])
             for name, turn in training.turns.items():
-                _restore(turn.optimizer, _under(f"optimizer.{name}.", tensors))
+                put_moments(turn.optimizer, _under(f"optimizer.{name}.", tensors))
                 cast(Resumable, turn).number = header["numbers"][name]
         except (RuntimeError, KeyError, ValueError) as fault:
             raise ArtifactError(f"{self.path} does not fit this model ({fault}); delete {self.folder} to train from the start") from None
@@ -123,18 +123,8 @@ def _tensors(training: Training) -> dict[str, Tensor]:
     found = {f"weights.{name}": tensor for name, tensor in training.generator.state_dict().items()}
     found |= {f"average.{i}": mean for i, mean in enumerate(training.average.means)}
     for name, turn in training.turns.items():
-        for index, moments in turn.optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{name}.{index}.{key}": value for key, value in moments.items() if isinstance(value, Tensor)}
+        found |= {f"optimizer.{name}.{key}": value for key, value in moments_of(turn.optimizer).items()}
     return found
-
-
-def _restore(optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor]) -> None:
-    """The moments by parameter; rates and betas are the plan's, not the checkpoint's."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in moments.items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -20,7 +20,8 @@ from .conduct import PLAINLY, Conduct, Previews, reseed
 from .contract import Batch, Generator, Player, Recipe
 from .loop import Companion, Progress, train
 from .monitor import Monitor
-from .strategy import Dataset, Outcome, Spending, optimizer_of, smoothed_shares
+from .optimizers import optimizer_of
+from .strategy import Dataset, Outcome, Spending, smoothed_shares
 
 CHUNK = 512
 """Records whose statistics are in memory at once."""

@@ -33,10 +33,11 @@ from .distributed import ALONE, World
 from .loop import Progress, train
 from .measured_schema import measured
 from .noisy_counts import NoisyCounts
+from .optimizers import optimizer_of
 from .private_plan import Planner, fitting, gradients_of
 from .private_turn import FreeTurn, PrivateTurn, public_size
 from .secure import SecureStream, SeededStream, Stream, poisson_batch
-from .strategy import Dataset, Outcome, Spending, optimizer_of
+from .strategy import Dataset, Outcome, Spending
 from .units import Units, shares_of
 
 UNWATCHED = Conduct(monitor=False)

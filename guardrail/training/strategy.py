@@ -14,7 +14,7 @@ from ..vocabulary.monitor import MonitorRecord
 from ..vocabulary.receipt import FederationRecord, Mechanism, PrivacyClaim
 from ..vocabulary.spaces import TokenSpace
 from .conduct import Conduct
-from .contract import Batch, Counts, Generator, Player, Recipe
+from .contract import Batch, Counts, Generator, Recipe
 from .loop import Progress
 
 
@@ -78,18 +78,6 @@ class Strategy(Protocol):
     ) -> Outcome:
         """Trains in place."""
         ...
-
-
-def optimizer_of(player: Player, recipe: Recipe) -> torch.optim.Optimizer:
-    """Over what the player trains, at its own pace."""
-    parameters = [parameter for parameter in player.parameters() if parameter.requires_grad]
-    rate, decay = recipe.learning_rate * player.pace, recipe.weight_decay
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=recipe.betas[0], weight_decay=decay)
-    if recipe.optimizer == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=rate, alpha=recipe.betas[1], weight_decay=decay)
-    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=rate, betas=recipe.betas, weight_decay=decay)
 
 
 def smoothed_shares(counts: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from flwr.serverapp.strategy import FedAdam, FedAvg, FedMedian, FedProx, FedTrim
 from flwr.serverapp.strategy.fedopt import FedOpt
 
 from ...vocabulary.spec import FederationSpec
-from .learning import Arrays
+from .learning import MOMENTS, Arrays
 from .wire import Reply, record_of
 
 WEIGHT, ARRAYS, METRICS = "num-examples", "arrays", "metrics"
@@ -24,19 +24,21 @@ MOST_WEIGHT = 10.0
 """A client's weight, at most, in medians of what all say: more than that would be one client's model."""
 
 
+COMMON: dict[str, Any] = {"fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1, "weighted_by_key": WEIGHT}
+
+
 def strategy_of(spec: FederationSpec) -> Strategy:
-    common: dict[str, Any] = {"fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1, "weighted_by_key": WEIGHT}
     if spec.strategy == "fedprox":
-        return FedProx(**common, proximal_mu=spec.proximal)
+        return FedProx(**COMMON, proximal_mu=spec.proximal)
     if spec.strategy == "fedadam":
-        return FedAdam(**common, eta=0.01, beta_1=0.9, beta_2=0.99, tau=1e-3)
+        return FedAdam(**COMMON, eta=0.01, beta_1=0.9, beta_2=0.99, tau=1e-3)
     if spec.strategy == "fedmedian":
-        return FedMedian(**common)
+        return FedMedian(**COMMON)
     if spec.strategy == "krum":
-        return Krum(**common, num_malicious_nodes=spec.byzantine)
+        return Krum(**COMMON, num_malicious_nodes=spec.byzantine)
     if spec.strategy == "trimmed_mean":
-        return FedTrimmedAvg(**common, beta=min(0.499, spec.byzantine / (spec.clients * spec.sample)))
-    return FedAvg(**common)
+        return FedTrimmedAvg(**COMMON, beta=min(0.499, spec.byzantine / (spec.clients * spec.sample)))
+    return FedAvg(**COMMON)
 
 
 def fault_in(reply: Reply, like: Arrays, round_: int) -> str:
@@ -61,7 +63,13 @@ def fault_in(reply: Reply, like: Arrays, round_: int) -> str:
 
 
 def averaged(strategy: Strategy, round_: int, updates: Mapping[int, Reply], before: Arrays) -> Arrays:
-    """The next weights. `updates`: by client, without faults."""
+    """The next weights. `updates`: by client, without faults. What FedAdam makes of a sum is a step: moments are averaged as they are."""
+    if isinstance(strategy, FedOpt):
+        moments = {name for name in before if name.startswith(MOMENTS)}
+        if moments:
+            mean = averaged(FedAvg(**COMMON), round_, _only(updates, moments), {name: before[name] for name in moments})
+            rest = set(before) - moments
+            return {**averaged(strategy, round_, _only(updates, rest), {name: before[name] for name in rest}), **mean}
     weights = weighed([float(reply.facts["weight"]) for reply in updates.values()])
     asked = RecordDict({ARRAYS: record_of(before)})
     replies = []
@@ -72,8 +80,12 @@ def averaged(strategy: Strategy, round_: int, updates: Mapping[int, Reply], befo
         strategy.current_arrays = before  # what its own way of asking clients would have set
     result, _ = strategy.aggregate_train(round_, replies)
     if result is None:
-        return before
+        return dict(before)
     return {name: array.numpy().astype(before[name].dtype) for name, array in result.items()}
+
+
+def _only(updates: Mapping[int, Reply], names: set[str]) -> dict[int, Reply]:
+    return {node: Reply({name: reply.arrays[name] for name in names}, reply.facts) for node, reply in updates.items()}
 
 
 def weighed(said: Sequence[float]) -> list[float]:

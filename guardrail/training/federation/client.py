@@ -32,7 +32,19 @@ from ..private_turn import PrivateTurn
 from ..strategy import Dataset
 from .counts import Answer, LocalCounts, answered
 from .job import Job
-from .learning import Anchors, Arrays, arrays_of, load, one_each, private_of, recipe_of, trained_players
+from .learning import (
+    MOMENTS,
+    Anchors,
+    Arrays,
+    arrays_of,
+    load,
+    moments_in,
+    one_each,
+    private_of,
+    put_moments_in,
+    recipe_of,
+    trained_players,
+)
 
 CPU = torch.device("cpu")
 WORDLESS = Conduct(monitor=False)
@@ -79,6 +91,7 @@ class Client:
     """Told once what will bound what leaves, before the records are read."""
     device: torch.device = CPU
     _counts: NoisyCounts | None = field(default=None, init=False)
+    _moments: Arrays = field(default_factory=dict, init=False)
 
     def answer(self, recorded: list[Answer]) -> Answer:
         """To the question after those that were answered."""
@@ -108,8 +121,9 @@ class Client:
             )
         generator, _ = self.job.built()
         self._begin(generator)
-        load(generator, weights)
+        load(generator, {name: value for name, value in weights.items() if not name.startswith(MOMENTS)})
         generator.to(self.device)
+        self._moments = {name: value for name, value in weights.items() if name.startswith(MOMENTS)}
         players = trained_players(generator, self.job)
         recipe = recipe_of(generator, self.job)
         anchors = Anchors(self.job.federation.proximal if self.job.federation.strategy == "fedprox" else 0.0)
@@ -121,7 +135,7 @@ class Client:
             loss = self._plain_leg(generator, players, recipe, round_, anchors)
         rows = float(len(self.dataset.records))
         counts = self.job.weights == "counts"
-        return Update(arrays_of(generator.cpu(), players), self.memory.steps, rows if counts else 1.0, loss)
+        return Update({**arrays_of(generator.cpu(), players), **self._moments}, self.memory.steps, rows if counts else 1.0, loss)
 
     def canaries(self) -> tuple[CanaryRecord, ...]:
         """What became of them, once all rounds are over; free of records."""
@@ -234,4 +248,9 @@ class Client:
         steps = per_round * self.job.federation.rounds
         leg = ((round_ - 1) * per_round, round_ * per_round)
         self.memory.steps += per_round
+        optimizers = {name: getattr(turn.optimizer, "original_optimizer", turn.optimizer) for name, turn in turns.items()}
+        if self._moments:
+            put_moments_in(optimizers, self._moments)
         train(generator, turns, recipe, steps=steps, epsilon_after=lambda _: None, report=report, leg=leg)
+        if self._moments:
+            self._moments = moments_in(optimizers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,11 +15,13 @@ from ...vocabulary.receipt import Mechanism
 from ...vocabulary.spaces import TokenSpace
 from ...vocabulary.spec import LearningSettings
 from ..contract import Generator, Player, Recipe
+from ..optimizers import moments_of, optimizer_of, put_moments
 from ..private import Private
 from .counts import Answer
 from .job import Job
 
 Arrays = dict[str, np.ndarray]
+MOMENTS = "moments/"
 NORMALISING = (nn.modules.batchnorm._NormBase,)
 
 
@@ -71,6 +74,31 @@ def travelling(generator: Generator, players: Mapping[str, Player]) -> dict[str,
 
 def arrays_of(generator: Generator, players: Mapping[str, Player]) -> Arrays:
     return {name: tensor.detach().cpu().numpy().copy() for name, tensor in travelling(generator, players).items()}
+
+
+def moments_in(optimizers: Mapping[str, torch.optim.Optimizer]) -> Arrays:
+    """What each player's optimizer remembers, by names that no weight has. It travels with the weights: an adaptive optimizer that began
+    anew with every round would take steps of one size whatever the gradient's, and clients of unlike records would be averaged as if
+    by a vote. With moments in common all scale their gradients alike, and the mean of their steps is a step along the mean gradient."""
+    found = {f"{MOMENTS}{name}.{key}": value for name, optimizer in optimizers.items() for key, value in moments_of(optimizer).items()}
+    return {name: value.detach().cpu().numpy().copy() for name, value in found.items()}
+
+
+def put_moments_in(optimizers: Mapping[str, torch.optim.Optimizer], arrays: Arrays) -> None:
+    for name, optimizer in optimizers.items():
+        own = {key.removeprefix(f"{MOMENTS}{name}."): value for key, value in arrays.items() if key.startswith(f"{MOMENTS}{name}.")}
+        put_moments(optimizer, {key: torch.from_numpy(value.copy()) for key, value in own.items()})
+
+
+def no_moments(generator: Generator, players: Mapping[str, Player], recipe: Recipe) -> Arrays:
+    """Before the first step: nothing remembered, in the shapes that will be."""
+    dummies = copy.deepcopy(dict(players))
+    optimizers = {name: optimizer_of(player, recipe) for name, player in dummies.items()}
+    for name, optimizer in optimizers.items():
+        for weight in dummies[name].parameters():
+            weight.grad = torch.zeros_like(weight) if weight.requires_grad else None
+        optimizer.step()
+    return {name: np.zeros_like(value) for name, value in moments_in(optimizers).items()}
 
 
 def whole(generator: Generator) -> Arrays:

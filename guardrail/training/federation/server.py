@@ -21,14 +21,14 @@ from ...vocabulary.receipt import FederationRecord, Mechanism, SampledGaussian
 from ...vocabulary.seeds import entropy, stream
 from ..contract import Generator
 from ..loop import Progress, sound, train
+from ..optimizers import optimizer_of
 from ..private_turn import FreeTurn
 from ..secure import SecureStream, SeededStream, Stream, poisson_batch
-from ..strategy import optimizer_of
 from .aggregation import averaged, fault_in, strategy_of
 from .central import UPDATES, clipped, noisy_shares, plan_for_clients, released, within_sensitivity
 from .counts import Answer, FederatedCounts, Local, added
 from .job import Job
-from .learning import Arrays, arrays_of, load, private_of, recipe_of, trained_players, whole
+from .learning import Arrays, arrays_of, load, no_moments, private_of, recipe_of, trained_players, whole
 from .wire import CANARIES, COUNT, HELLO, TRAIN, Reply, content, flattened, reply_of
 
 LOOK_SECONDS = 0.2
@@ -152,18 +152,22 @@ class Server:
 
     def _train(self) -> None:
         spec, strategy, began = self.job.federation, strategy_of(self.job.federation), time.perf_counter()
-        secret = self._source()
+        secret, players = self._source(), trained_players(self.generator, self.job)
+        # Under client-level privacy every number that travels takes part of the clip: there optimizers begin anew.
+        moments = {} if self.job.guards_clients else no_moments(self.generator, players, recipe_of(self.generator, self.job))
         public = stream(self.job.seed, "clients of a round")
         for round_ in range(1, spec.rounds + 1):
             drawn = self._drawn(round_, secret, public)
-            before = arrays_of(self.generator, trained_players(self.generator, self.job))
-            replies = self._ask(TRAIN, [self.nodes[number] for number in drawn], whole(self.generator), {"round": round_})
+            before = {**arrays_of(self.generator, players), **moments}
+            sent = {**whole(self.generator), **moments}
+            replies = self._ask(TRAIN, [self.nodes[number] for number in drawn], sent, {"round": round_})
             updates = self._good(replies, partial(fault_in, like=before, round_=round_)) if replies else {}
             self._check_steps(updates, drawn)
             if self.job.guards_clients:
                 after = self._noisy(updates, before, secret)
             else:
-                after = averaged(strategy, round_, updates, before) if updates else before
+                after = averaged(strategy, round_, updates, before) if updates else dict(before)
+            moments = {name: after.pop(name) for name in moments}
             load(self.generator, after)
             self._train_own(round_)
             if not sound(self.generator):
