@@ -52,7 +52,7 @@ class Accounting:
             Estimate.exact(claim.epsilon),
             estimand=(
                 f"Upper bound on epsilon at delta = {claim.delta:g} for everything that left by training, by the PRV accountant; "
-                f"unit of privacy: {claim.unit} (at most {claim.rows_per_unit} row{'s' if claim.rows_per_unit > 1 else ''} each); "
+                f"unit of privacy: {claim.unit} ({claim.bounded_by}); "
                 f"neighbouring data sets: {claim.relation}."
             ),
             comparisons={"rdp": Estimate.exact(claim.epsilon_rdp)},

@@ -20,6 +20,7 @@ from ..vocabulary.metrics import METRICS
 from ..vocabulary.receipt import Receipt
 from ..vocabulary.report import Report, Verdict
 from ..vocabulary.schema import Categorical, Column, Datetime, Numeric, Schema
+from .federation import federation_meaning
 from .privacy import privacy_meaning
 
 LIMITS = (
@@ -56,6 +57,7 @@ def build_card(
         subject=report.subject,
         verdicts=tuple(published_verdict(verdict, report.findings) for verdict in verdicts) if public else verdicts,
         privacy=privacy_meaning(receipt),
+        federation=federation_meaning(receipt),
         not_assessed=_not_assessed(report, verdicts),
         receipt=receipt,
         columns=(*_content(schema, public=public), *(_column(schema, column, public=public) for column in schema.columns)),

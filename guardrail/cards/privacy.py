@@ -68,7 +68,8 @@ def _claimed(claim: PrivacyClaim) -> PrivacyMeaning:
 
 
 def _statement(claim: PrivacyClaim) -> str:
-    who = "one row" if claim.unit == "row" else f"everything of one {claim.unit} (at most {claim.rows_per_unit} rows)"
+    bounded = "with all its records" if claim.unit == "client" else f"at most {claim.rows_per_unit} rows"
+    who = "one row" if claim.unit == "row" else f"everything of one {claim.unit} ({bounded})"
     return (
         "The model and everything drawn from it are differentially private with "
         f"epsilon {math.ceil(claim.epsilon * 1000) / 1000:g} at delta {number(claim.delta)}. "

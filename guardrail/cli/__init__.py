@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": (".init:init", "Write a spec, a policy and a CI workflow to start from."),
     "schema": (".schema:schema", "Draft the schema of a table; entries read from the data are marked so."),
     "run": (".run:run", "Train, sample, audit, judge and write the card for one spec."),
+    "federate": (".federate:federate", "Train on records that stay where they are."),
     "train": (".run:train", "Train the generator of a spec."),
     "sample": (".sample:sample", "Draw records from a trained run."),
     "impute": (".use:impute", "Fill in what is missing by draws from a trained run."),

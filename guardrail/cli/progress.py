@@ -13,7 +13,9 @@ from ..training.loop import Progress
 class Printer:
     """Stages as lines; training as step, loss where it may be shown, epsilon so far, time left."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, unit: str = "step", stream: TextIO | None = None) -> None:
+        """`unit`: what progress is counted in."""
+        self._unit = unit
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
         self._epsilon: float | None = None
@@ -49,7 +51,7 @@ class Printer:
 
     def _line(self, progress: Progress) -> str:
         left = progress.seconds / progress.step * (progress.steps - progress.step)
-        parts = [f"  step {progress.step:>5}/{progress.steps}"]
+        parts = [f"  {self._unit} {progress.step:>5}/{progress.steps}"]
         if progress.loss is not None:
             parts.append(f"loss {progress.loss:.3f}")
         if self._epsilon is not None:

@@ -35,8 +35,7 @@ def dealt(frame: pd.DataFrame, schema: Schema, federation: FederationSpec, *, se
             raise SpecError(f"federation: {clients} clients, and {partition.by!r} has {number} values; set clients: {number} or fewer")
         return np.asarray(values % clients)
     shares = stream(seed, "shares of clients").dirichlet(np.full(clients, partition.alpha), size=number).cumsum(axis=1)
-    found = (places[:, None] > shares[values]).sum(axis=1)
-    return np.minimum(found, clients - 1)
+    return np.asarray(np.minimum((places[:, None] > shares[values]).sum(axis=1), clients - 1))
 
 
 def _by_file(frame: pd.DataFrame, clients: int) -> np.ndarray:

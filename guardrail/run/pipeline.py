@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..data.material import Material, gather
@@ -25,7 +25,7 @@ from ..vocabulary.errors import ArtifactError, SpecError
 from ..vocabulary.frozen import parse
 from ..vocabulary.plugins import resolve
 from ..vocabulary.report import Report, Verdict
-from ..vocabulary.spec import Spec
+from ..vocabulary.spec import FederationSpec, Spec
 from .audit import chosen, report_on
 from .card import read_words, write_run_card
 from .evidence import assemble
@@ -81,6 +81,19 @@ def read_order(path: Path) -> Order:
     """The spec of a file, checked as far as it can be without the records."""
     spec = parse(Spec, documents.read_yaml(path, error=SpecError), where=str(path), error=SpecError)
     return check(spec, path.parent)
+
+
+def federated(order: Order, clients: int | None = None) -> Order:
+    """The same order for a federation; with another number of clients, where one is given."""
+    if order.spec.federation is None:
+        raise SpecError(
+            "the spec has no section federation; add for instance `federation: {clients: 10, rounds: 20}`, or use guardrail run"
+        )
+    if clients is None:
+        return order
+    said = order.spec.federation.model_dump() | {"clients": clients}
+    federation = parse(FederationSpec, said, where="--clients", error=SpecError)
+    return replace(order, spec=order.spec.model_copy(update={"federation": federation}))
 
 
 def check(spec: Spec, base: Path, *, words: Words | None = None, also: tuple[str, ...] = ()) -> Order:

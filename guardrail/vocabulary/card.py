@@ -75,6 +75,8 @@ class Card(Frozen):
     verdicts: tuple[Verdict, ...]
     privacy: PrivacyMeaning
     not_assessed: tuple[NotAssessed, ...]
+    federation: tuple[str, ...] = ()
+    """How the clients of a federation took part, in sentences."""
     receipt: Receipt | None
     """None: the samples come from elsewhere."""
     columns: tuple[ColumnLine, ...]

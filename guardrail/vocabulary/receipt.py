@@ -61,6 +61,13 @@ class PrivacyClaim(Frozen):
     """Where the knowledge of each column comes from, and who declared it public."""
 
     @property
+    def bounded_by(self) -> str:
+        """How much of a unit there may be."""
+        if self.unit == "client":
+            return "with all its records"
+        return f"at most {self.rows_per_unit} row{'s' if self.rows_per_unit > 1 else ''} each"
+
+    @property
     def valid(self) -> bool:
         """Seeded noise is for tests: whoever knows the seed removes it, so there is no claim."""
         return self.noise == "secure"

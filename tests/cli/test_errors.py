@@ -40,7 +40,6 @@ def refused(clinic, *expected: str, code: int = 2) -> str:
         ({"privacy": PRIVATE, "training": {"compile": True}}, ["compile", "not available under privacy"]),
         ({"sample": {"marks": ["manifest", "watermark"]}}, ["watermark", "[manifest]"]),
         ({"sample": {"n": 0}}, ["sample.n"]),
-        ({"federation": {"clients": 3}}, ["federation", "not available yet"]),
         ({"data": {"target": "wrad"}}, ["data.target", "did you mean 'ward'"]),
         ({"data": {"sensitive": ["sex", "gender"]}}, ["data.sensitive: no column 'gender'", "'age', 'sex'"]),
         ({"data": {"unit": "patient"}}, ["patient"]),

@@ -22,10 +22,6 @@ from .learning import private_of, recipe_of
 from .server import Server, plan_of
 from .simulation import simulate
 
-IN_PROCESS = 2_000_000
-"""Starting Ray takes as long as this many numbers of records times epochs, about: below, clients run in this process."""
-
-
 ALONE = Conduct(monitor=False)
 
 

@@ -1,0 +1,66 @@
+"""How a model was trained on records that stayed apart, for a reader who must know whom that protects from whom."""
+
+from __future__ import annotations
+
+from ..reports.text import number
+from ..vocabulary.receipt import FederationRecord, Receipt
+
+
+def federation_meaning(receipt: Receipt | None) -> tuple[str, ...]:
+    """Sentences; none where the model was trained in one place."""
+    if receipt is None or receipt.federation is None:
+        return ()
+    record = receipt.federation
+    return (_where(record), _rounds(record), *_whose_epsilon(record), _aggregation(record), *_left_out(record))
+
+
+def _where(record: FederationRecord) -> str:
+    if record.simulated:
+        return (
+            f"A federation of {number(record.clients)} clients, simulated on one machine: it shows what such a federation would learn, and "
+            "kept no record from anybody."
+        )
+    return f"Trained by {number(record.clients)} clients, each on records that stayed with it; what travelled were models."
+
+
+def _rounds(record: FederationRecord) -> str:
+    if not record.rounds:
+        return "The clients were asked for counts alone, which were added up."
+    used = record.participants
+    asked = "all clients" if record.sample == 1 else f"each client with probability {number(record.sample)}"
+    most = f"{number(min(used))} to {number(max(used))}" if used and min(used) < max(used) else number(used[0] if used else 0)
+    players = "" if record.players == "all" else "; players that see no record were trained by the server"
+    weights = "by their records" if record.weights == "counts" else "alike"
+    return (
+        f"{number(record.rounds)} rounds by {record.strategy}, clients weighed {weights}; asked in a round: {asked}; "
+        f"updates used in a round: {most}{players}."
+    )
+
+
+def _whose_epsilon(record: FederationRecord) -> tuple[str, ...]:
+    if record.level == "record":
+        return (
+            "Epsilon is each record's: every client clipped and noised its own steps, so it holds against the server and the other "
+            "clients too. Each client took the same plan of steps through all rounds.",
+        )
+    if record.level == "client":
+        return (
+            "Epsilon is each client's: it bounds what the released model tells of whether a client took part at all. It rests on a server "
+            "that clips and adds noise as promised, and that saw every update: against the server itself it promises nothing.",
+        )
+    return ()
+
+
+def _aggregation(record: FederationRecord) -> str:
+    if not record.secure_aggregation:
+        return "Without secure aggregation: the server saw every client's update by itself."
+    if record.simulated:
+        return "Secure aggregation was carried out as it would be between hosts; in a simulation it protects nobody."
+    return (
+        "With secure aggregation: a server that follows the protocol and is curious saw sums of updates and no single one. This is not "
+        "differential privacy: what the sum tells, and what the released model tells, it does not bound."
+    )
+
+
+def _left_out(record: FederationRecord) -> tuple[str, ...]:
+    return tuple(f"Client {name} was left out at times: {'; '.join(why)}." for name, why in record.left_out.items())
