@@ -189,4 +189,6 @@ class Spec(Frozen):
             raise ValueError("privacy.schema_epsilon: in a federation the schema travels in place of statistics, so it has to be public")
         if privacy is None and federation.level == "client":
             raise ValueError("federation.level client says whose epsilon it is, and there is none; add a section privacy")
+        if federation.level == "client" and self.sample.n is None:
+            raise ValueError("sample.n: of a model that protects clients nobody may know how many records it saw; say how many to draw")
         return self

@@ -57,7 +57,7 @@ def test_epsilon_of_records_is_reserved_once_for_the_whole_source(clinic: Clinic
 
 
 def test_epsilon_of_clients_is_kept_apart_in_the_ledger(clinic: Clinic, without_ray: None):
-    spec = small(clinic, privacy={"epsilon": 3})
+    spec = small(clinic, privacy={"epsilon": 3}, sample={"n": 300})
     text = (clinic.folder / spec).read_text().replace("clients: 3", "clients: 3\n  level: client")
     (clinic.folder / spec).write_text(text)
     said = clinic("federate", spec, "--json")
@@ -85,6 +85,7 @@ def test_a_limit_stops_a_federation_before_a_client_is_asked(clinic: Clinic, wit
         ({"strategy": "fedmedian", "level": "client"}, {"epsilon": 1}, "does not form"),
         ({"weights": "counts"}, {"epsilon": 1}, "number of records is a secret"),
         ({"level": "client"}, None, "add a section privacy"),
+        ({"level": "client"}, {"epsilon": 3}, "say how many to draw"),
         ({"strategy": "fedsgd"}, None, "fedavg"),
         ({"partition": {"kind": "dirichlet"}}, None, "needs a column"),
         ({"partition": {"kind": "by_column", "by": "wards"}}, None, "did you mean 'ward'"),
