@@ -217,6 +217,11 @@ def build(family: GeneratorSpec, codec: Codec) -> Generator:
     return kind(codec.spaces[space_of(kind, codec)], options)
 
 
+def shares_only(receipt: Receipt) -> bool:
+    """Whether the floor could be asked for shares and no more."""
+    return receipt.privacy is not None or (receipt.federation is not None and receipt.federation.secure_aggregation)
+
+
 def floor_of(codec: Codec, *, private: bool) -> GeneratorSpec:
     """The family shown beside every model of this modality; under privacy the one whose counts are already paid for."""
     return GeneratorSpec(name="marginals" if private else modality(codec.schema.modality).floor)
@@ -232,7 +237,7 @@ def load(folder: Path) -> Model:
     codec = modality(schema.modality).codec(schema)
     receipt = read_receipt(folder / "receipt.json")
     weights = _read_weights(folder / "weights.safetensors")
-    generator, floor = build(family, codec), build(floor_of(codec, private=receipt.privacy is not None), codec)
+    generator, floor = build(family, codec), build(floor_of(codec, private=shares_only(receipt)), codec)
     for part, prefix in ((generator, "model."), (floor, "floor.")):
         state = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
         try:

@@ -106,6 +106,9 @@ RANKING = ("fedmedian", "krum", "trimmed_mean")
 """Strategies that look at single updates."""
 
 
+MOST_MASKED = 2**14
+
+
 class FederationSpec(Frozen):
     """Training on records that stay where they are. Whose the epsilon of `privacy` is, `level` says."""
 
@@ -140,6 +143,10 @@ class FederationSpec(Frozen):
                 f"strategy {self.strategy} ranks single updates, and under secure_aggregation nobody sees one; use fedavg, fedprox or "
                 "fedadam, or leave secure_aggregation out"
             )
+        if self.secure_aggregation and self.weights == "counts":
+            raise ValueError("federation.weights counts: under secure_aggregation clients weigh alike, since nobody sees one by itself")
+        if self.secure_aggregation and not 3 <= self.clients <= MOST_MASKED:
+            raise ValueError(f"secure_aggregation is for 3 to {MOST_MASKED:,} clients: the sum of two tells each the other's part")
         if self.level == "client" and self.strategy in (*RANKING, "fedadam"):
             raise ValueError(
                 f"level client lays noise on the sum of updates, which strategy {self.strategy} does not form; use fedavg or fedprox"

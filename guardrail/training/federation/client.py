@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from ...vocabulary.canaries import CanaryRecord, CanaryRecords
-from ...vocabulary.errors import PrivacyRefused, SpecError
+from ...vocabulary.errors import FederationFailed, PrivacyRefused, SpecError
 from ...vocabulary.receipt import GaussianQuery, Mechanism
 from ...vocabulary.seeds import entropy
 from ..conduct import Conduct
@@ -30,6 +32,7 @@ from ..private import Private, bounded
 from ..private_plan import fitting, gradients_of
 from ..private_turn import PrivateTurn
 from ..strategy import Dataset
+from .central import clipped
 from .counts import Answer, LocalCounts, answered
 from .job import Job
 from .learning import (
@@ -45,6 +48,7 @@ from .learning import (
     recipe_of,
     trained_players,
 )
+from .masks import Masker, PublicKeys, masker_of, written
 
 CPU = torch.device("cpu")
 WORDLESS = Conduct(monitor=False)
@@ -65,6 +69,8 @@ class Memory:
     """Their noisy count, which came with the first answer: a second one would be a second release."""
     counted: str = ""
     """Canaries of the answers, as JSON."""
+    masker: str = ""
+    """Of the present session of secure aggregation, as JSON: its secrets stay with this client."""
     canaries: Arrays = field(default_factory=dict)
     """Of the gradients, by player and part."""
 
@@ -137,6 +143,43 @@ class Client:
         counts = self.job.weights == "counts"
         return Update({**arrays_of(generator.cpu(), players), **self._moments}, self.memory.steps, rows if counts else 1.0, loss)
 
+    # -- under masks ---------------------------------------------------------------------------------------------------------------
+
+    def keys(self, session: str) -> PublicKeys:
+        """A new session. What an earlier one left is forgotten: its shares give nobody away any more."""
+        masker = Masker(session, self.number)
+        self.memory.masker = written(masker)
+        return masker.public()
+
+    def shares(self, session: str, peers: Mapping[int, PublicKeys], threshold: int) -> dict[int, bytes]:
+        with self._masking(session) as masker:
+            return masker.share(peers, threshold)
+
+    def masked(self, session: str, vector: Arrays, inbox: Mapping[int, bytes], step: float) -> Arrays:
+        with self._masking(session) as masker:
+            return masker.masked(vector, inbox, step)
+
+    def unmask(self, session: str, alive: Sequence[int], gone: Sequence[int]) -> dict[int, bytes]:
+        with self._masking(session) as masker:
+            return masker.unmask(alive, gone)
+
+    def changes(self, round_: int, weights: Arrays) -> tuple[Arrays, Update]:
+        """What a round's steps changed, to be added up under masks; clipped here where nobody else can."""
+        update = self.train(round_, weights)
+        before = {name: weights[name] for name in update.arrays}
+        changed = {name: value.astype(np.float64) - before[name] for name, value in update.arrays.items()}
+        return (clipped(update.arrays, before, self.job.federation.clip)[0] if self.job.guards_clients else changed), update
+
+    @contextmanager
+    def _masking(self, session: str) -> Iterator[Masker]:
+        masker = masker_of(self.memory.masker)
+        if masker.session != session:
+            raise FederationFailed("secure aggregation: a message of another session; nothing was sent")
+        try:
+            yield masker
+        finally:
+            self.memory.masker = written(masker)
+
     def canaries(self) -> tuple[CanaryRecord, ...]:
         """What became of them, once all rounds are over; free of records."""
         if not self.job.local_privacy:
@@ -163,7 +206,7 @@ class Client:
             self.reserve(tuple(self._plan(generator)))
         else:
             self.reserve(())
-        self.memory.__dict__.update(Memory(job=self.job.key).__dict__)
+        vars(self.memory).update(vars(Memory(job=self.job.key, masker=self.memory.masker)))
 
     def _plan(self, generator: Generator) -> list[Mechanism]:
         return private_of(self.job).planner.plan(generator, self.job.codec.tokens, recipe_of(generator, self.job))

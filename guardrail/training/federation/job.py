@@ -42,6 +42,11 @@ class Job(Frozen):
         return self.privacy is not None and self.federation.level == "client"
 
     @property
+    def shares_only(self) -> bool:
+        """Whether the floor is the family that needs no more than shares: others would cost more, or could not be added under masks."""
+        return self.privacy is not None or self.federation.secure_aggregation
+
+    @property
     def codec(self) -> Codec:
         return modality(self.records.modality).codec(self.records)
 
@@ -50,7 +55,7 @@ class Job(Frozen):
         codec: Codec = self.codec
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(entropy(self.seed, "initial weights") % 2**63)
-            return build(self.generator, codec), build(floor_of(codec, private=self.privacy is not None), codec)
+            return build(self.generator, codec), build(floor_of(codec, private=self.shares_only), codec)
 
     @property
     def weights(self) -> Literal["uniform", "counts"]:

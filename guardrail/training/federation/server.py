@@ -1,4 +1,4 @@
-"""The rounds of a federation: who is asked, what is made of the answers, and what of it the receipt tells."""
+"""The rounds of a federation: what is asked, what is made of the answers, and what of it the receipt tells."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
-from flwr.app import Message
 from flwr.serverapp import Grid
 
 from ...vocabulary.canaries import CanaryRecord, CanaryRecords
@@ -29,9 +29,13 @@ from .central import UPDATES, clipped, noisy_shares, plan_for_clients, released,
 from .counts import Answer, FederatedCounts, Local, added
 from .job import Job
 from .learning import Arrays, arrays_of, load, no_moments, private_of, recipe_of, trained_players, whole
-from .wire import CANARIES, COUNT, HELLO, TRAIN, Reply, content, flattened, reply_of
+from .masks import step_for
+from .roster import Roster
+from .secure_sum import SecureSum
+from .wire import CANARIES, COUNT, TRAIN, Reply, flattened
 
-LOOK_SECONDS = 0.2
+LARGEST_CHANGE, LARGEST_COUNT = 2.0**12, 2.0**32
+"""Of a weight in a round, and of a count: what masked numbers have room for."""
 
 
 @dataclass
@@ -42,12 +46,8 @@ class Server:
     grid: Grid
     report: Callable[[Progress], None] = lambda _: None
     tell: Callable[[str], None] = lambda _: None
-    nodes: dict[int, int] = field(default_factory=dict, init=False)
-    """Flower's names of the clients, by number."""
     participants: list[int] = field(default_factory=list, init=False)
     """How many updates went into each round."""
-    faults: dict[int, list[str]] = field(default_factory=dict, init=False)
-    """What was wrong with a client's answers, by number."""
     answers: list[Answer] = field(default_factory=list, init=False)
     """To every question, of all clients together."""
     _of_model: int = field(default=0, init=False)
@@ -56,88 +56,55 @@ class Server:
     _heard: Counter[int] = field(default_factory=Counter, init=False)
     """Rounds that a client was asked to train in, and those that it answered."""
 
+    def __post_init__(self) -> None:
+        self._roster = Roster(self.job, self.grid, self.tell)
+
+    @property
+    def faults(self) -> dict[int, list[str]]:
+        """What was wrong with a client's answers, by number."""
+        return self._roster.faults
+
     def run(self) -> None:
         """The generator is trained and the floor counted in place."""
-        self.nodes = self._gathered()
+        self._roster.gather()
         self._count()
         if self.generator.players():
             self._train()
 
-    # -- who is there ------------------------------------------------------------------------------------------------------------
-
-    def _gathered(self) -> dict[int, int]:
-        """Every client that was promised, or FederationFailed at the deadline."""
-        wanted, until = self.job.federation.clients, time.monotonic() + self.job.federation.deadline_seconds
-        while len(nodes := sorted(self.grid.get_node_ids())) < wanted:
-            if time.monotonic() > until:
-                raise FederationFailed(
-                    f"{len(nodes)} of {wanted} clients are connected after {self.job.federation.deadline_seconds:g} s; start the others, "
-                    "or set federation.clients to those that there are"
-                )
-            time.sleep(LOOK_SECONDS)
-        replies = self._ask(HELLO, nodes, {}, {})
-        numbers = {int(reply.facts["number"]): node for node, reply in replies.items() if not reply.refused}
-        if len(numbers) < wanted:
-            refused = next((reply.refused for reply in replies.values() if reply.refused), "two clients have the same number")
-            raise FederationFailed(f"{len(numbers)} of {wanted} clients answered to their names: {refused}")
-        return dict(sorted(numbers.items())[:wanted])
-
-    def _ask(self, kind: str, nodes: Sequence[int], arrays: Arrays, facts: Mapping[str, Any]) -> dict[int, Reply]:
-        """By node; who does not answer in time has refused."""
-        messages = [Message(content(arrays, {"job": self.job.document(), **facts}), dst_node_id=node, message_type=kind) for node in nodes]
-        deadline = self.job.federation.deadline_seconds
-        found = {node: Reply(refused=f"no answer within {deadline:g} s") for node in nodes}
-        for message in self.grid.send_and_receive(messages, timeout=deadline):
-            if message.metadata.src_node_id in found:
-                found[message.metadata.src_node_id] = reply_of(message)
-        return found
-
-    def _good(self, replies: Mapping[int, Reply], fault: Callable[[Reply], str]) -> dict[int, Reply]:
-        """By number, those without a fault; FederationFailed where they are fewer than the quorum."""
-        numbers = {node: number for number, node in self.nodes.items()}
-        good = {}
-        for node, reply in replies.items():
-            if why := fault(reply):
-                self.faults.setdefault(numbers[node], []).append(why)
-                self.tell(f"client {numbers[node]} is left out of this round: {why}")
-            else:
-                good[numbers[node]] = reply
-        least = math.ceil(self.job.federation.quorum * len(replies))
-        if len(good) < least:
-            raise FederationFailed(
-                f"{len(good)} of {len(replies)} clients gave an answer that can be used, and federation.quorum asks for {least}; nothing "
-                f"was made of this round. The first fault: {next(iter(self.faults.values()))[-1]}"
-            )
-        return good
-
     # -- counts ------------------------------------------------------------------------------------------------------------------
 
     def _count(self) -> None:
-        space, source = self.job.codec.tokens, self._source()
-
-        def ask(_: Local) -> Answer:
-            replies = self._ask(COUNT, list(self.nodes.values()), flattened(self.answers), {})
-            good = self._good(replies, lambda reply: reply.refused)
-            if len(good) < len(replies):
-                raise FederationFailed("a count without some of the clients would be another question; all of them have to answer")
-            answers = [reply.arrays for reply in good.values()]
-            if self.job.guards_clients:
-                answer = noisy_shares(added([within_sensitivity(one, space) for one in answers]), self._plan(), source)
-            else:
-                answer = added(answers)
-            self.answers.append(answer)
-            return answer
-
         torch.manual_seed(entropy(self.job.seed, "training") % 2**63)
-        counts = FederatedCounts(space, noisy=self.job.privacy is not None, ask=ask)
+        counts = FederatedCounts(self.job.codec.tokens, noisy=self.job.privacy is not None, ask=self._counted)
         self.generator.initialise(counts)
         self._of_model = len(self.answers)
         self.floor.initialise(counts)
+
+    def _counted(self, _: Local) -> Answer:
+        """The answer to the next question. A count without some of the clients would be another question: all have to answer."""
+        space, numbers = self.job.codec.tokens, self._roster.numbers
+        if self.job.federation.secure_aggregation:
+            sums = self._secure(numbers, LARGEST_COUNT)
+            answer = sums.of("count", flattened(self.answers), {})
+            heard = len(sums.facts)
+        else:
+            good = self._roster.ask_good(COUNT, dict.fromkeys(numbers, (flattened(self.answers), {})))
+            bounded = (within_sensitivity(reply.arrays, space) if self.job.guards_clients else reply.arrays for reply in good.values())
+            answer, heard = added(list(bounded)), len(good)
+        if heard < len(numbers):
+            raise FederationFailed("a count without some of the clients would be another question; all of them have to answer")
+        if self.job.guards_clients:
+            answer = noisy_shares(answer, self._plan(), self._source())
+        self.answers.append(answer)
+        return answer
 
     def counts_of_floor(self) -> FederatedCounts:
         """What the floor was answered, for whoever counts it again when the clients are gone."""
         left = iter([self.answers[0], *self.answers[self._of_model :]])
         return FederatedCounts(self.job.codec.tokens, noisy=self.job.privacy is not None, ask=lambda _: next(left))
+
+    def _secure(self, numbers: Sequence[int], largest: float) -> SecureSum:
+        return SecureSum(numbers, self._roster.ask_good, step_for(largest))
 
     def _source(self) -> Stream:
         """Of the server's own noise and coins."""
@@ -153,61 +120,78 @@ class Server:
     def _train(self) -> None:
         spec, strategy, began = self.job.federation, strategy_of(self.job.federation), time.perf_counter()
         secret, players = self._source(), trained_players(self.generator, self.job)
+        public = stream(self.job.seed, "clients of a round")
         # Under client-level privacy every number that travels takes part of the clip: there optimizers begin anew.
         moments = {} if self.job.guards_clients else no_moments(self.generator, players, recipe_of(self.generator, self.job))
-        public = stream(self.job.seed, "clients of a round")
         for round_ in range(1, spec.rounds + 1):
-            drawn = self._drawn(round_, secret, public)
+            drawn = self._drawn(secret, public)
             before = {**arrays_of(self.generator, players), **moments}
             sent = {**whole(self.generator), **moments}
-            replies = self._ask(TRAIN, [self.nodes[number] for number in drawn], sent, {"round": round_})
-            updates = self._good(replies, partial(fault_in, like=before, round_=round_)) if replies else {}
-            self._check_steps(updates, drawn)
-            if self.job.guards_clients:
-                after = self._noisy(updates, before, secret)
+            if spec.secure_aggregation:
+                after, facts = self._masked(round_, drawn, sent, before, strategy, secret)
             else:
-                after = averaged(strategy, round_, updates, before) if updates else dict(before)
+                after, facts = self._seen(round_, drawn, sent, before, strategy, secret)
+            self._check_steps(facts, drawn)
             moments = {name: after.pop(name) for name in moments}
             load(self.generator, after)
             self._train_own(round_)
             if not sound(self.generator):
                 raise FederationFailed(f"after round {round_} the weights are no numbers any more; lower training.learning_rate")
-            self.participants.append(len(updates))
-            losses = [float(reply.facts["loss"]) for reply in updates.values() if isinstance(reply.facts.get("loss"), int | float)]
-            loss = sum(losses) / len(losses) if losses and self.job.privacy is None else None
-            self.report(Progress(round_, spec.rounds, time.perf_counter() - began, loss, None))
+            self.participants.append(len(facts))
+            self.report(Progress(round_, spec.rounds, time.perf_counter() - began, self._mean_loss(facts), None))
         self.generator.eval()
 
-    def _drawn(self, round_: int, secret: Stream, public: Any) -> list[int]:
-        """Each client by a coin of its own; where amplification is claimed for it, a coin that nobody else can know."""
-        numbers = list(self.nodes)
-        if self.job.federation.sample == 1:
-            return numbers
+    def _seen(self, round_: int, drawn: Sequence[int], sent: Arrays, before: Arrays, strategy: Any, secret: Stream) -> Result:
+        """A round in which the server sees every update."""
+        replies = self._roster.ask(TRAIN, dict.fromkeys(drawn, (sent, {"round": round_})))
+        updates = self._roster.good(replies, partial(fault_in, like=before, round_=round_))
+        facts = {number: reply.facts for number, reply in updates.items()}
         if self.job.guards_clients:
-            return [numbers[i] for i in poisson_batch(secret, len(numbers), self.job.federation.sample).tolist()]
-        return [number for number in numbers if public.random() < self.job.federation.sample] or numbers[:1]
+            changes = [clipped(reply.arrays, before, self.job.federation.clip)[0] for reply in updates.values()]
+            total = {name: np.sum([change[name] for change in changes], axis=0) for name in before} if changes else {}
+            return self._noisy(total, before, secret), facts
+        return averaged(strategy, round_, updates, before) if updates else dict(before), facts
 
-    def _noisy(self, updates: Mapping[int, Reply], before: Arrays, source: Stream) -> Arrays:
+    def _masked(self, round_: int, drawn: Sequence[int], sent: Arrays, before: Arrays, strategy: Any, secret: Stream) -> Result:
+        """A round in which it sees the sum of what they changed."""
+        sums = self._secure(drawn, LARGEST_CHANGE)
+        total = sums.of("train", sent, {"round": round_}, {name: value.shape for name, value in before.items()})
+        if self.job.guards_clients:
+            return self._noisy(total, before, secret), sums.facts
+        mean = {name: (value + total[name] / len(sums.facts)).astype(value.dtype) for name, value in before.items()}
+        return averaged(strategy, round_, {0: Reply(mean, {"weight": 1.0})}, before), sums.facts
+
+    def _noisy(self, total: Arrays, before: Arrays, source: Stream) -> Arrays:
         mechanism = next(one for one in self._plan() if isinstance(one, SampledGaussian) and one.what == UPDATES)
-        changes = [clipped(reply.arrays, before, mechanism.clip)[0] for reply in updates.values()]
-        total = {name: sum((change[name] for change in changes[1:]), changes[0][name]) for name in before} if changes else {}
         return released(total, before, mechanism, source)
 
-    def _check_steps(self, updates: Mapping[int, Reply], drawn: Sequence[int]) -> None:
+    def _drawn(self, secret: Stream, public: np.random.Generator) -> list[int]:
+        """Each client by a coin of its own; where amplification is claimed for it, a coin that nobody else can know."""
+        numbers, share = self._roster.numbers, self.job.federation.sample
+        if share == 1:
+            return numbers
+        if self.job.guards_clients:
+            return [numbers[i] for i in poisson_batch(secret, len(numbers), share).tolist()]
+        return [number for number in numbers if public.random() < share] or numbers[:1]
+
+    def _mean_loss(self, facts: Mapping[int, Mapping[str, Any]]) -> float | None:
+        losses = [float(said["loss"]) for said in facts.values() if isinstance(said.get("loss"), int | float)]
+        return sum(losses) / len(losses) if losses and self.job.privacy is None else None
+
+    def _check_steps(self, facts: Mapping[int, Mapping[str, Any]], drawn: Sequence[int]) -> None:
         """A client that forgot its steps would be charged for fewer than it took. It may have taken some whose update was lost."""
         if self.job.local_privacy is None:
             return
         self._asked.update(drawn)
-        self._heard.update(list(updates))
+        self._heard.update(list(facts))
         _, steps = private_of(self.job).planner.pace(self.generator, recipe_of(self.generator, self.job))
         per_round = steps // self.job.federation.rounds
-        for number, reply in updates.items():
-            said = reply.facts.get("steps")
-            if not isinstance(said, int) or not self._heard[number] * per_round <= said <= self._asked[number] * per_round:
-                took = self._heard[number] * per_round
+        for number, said in facts.items():
+            took = self._heard[number] * per_round
+            if not isinstance(said.get("steps"), int) or not took <= said["steps"] <= self._asked[number] * per_round:
                 raise PrivacyRefused(
-                    f"client {number} counts {said!r} private steps where it took {took}: an accountant that was set back, or that runs "
-                    "ahead. The claim would be false, so nothing is made of this training"
+                    f"client {number} counts {said.get('steps')!r} private steps where it took {took}: an accountant that was set back, or "
+                    "that runs ahead. The claim would be false, so nothing is made of this training"
                 )
 
     def _train_own(self, round_: int) -> None:
@@ -230,7 +214,7 @@ class Server:
         """Of all clients; free of records."""
         if self.job.local_privacy is None:
             return ()
-        replies = self._ask(CANARIES, list(self.nodes.values()), {}, {})
+        replies = self._roster.ask(CANARIES, dict.fromkeys(self._roster.numbers, ({}, {})))
         found = [
             parse(CanaryRecords, {"canaries": reply.facts.get("canaries")}, where="a client's canaries").canaries
             for reply in replies.values()
@@ -253,6 +237,10 @@ class Server:
             participants=tuple(self.participants),
             left_out={str(number): tuple(dict.fromkeys(why)) for number, why in sorted(self.faults.items())},
         )
+
+
+Result = tuple[Arrays, dict[int, Mapping[str, Any]]]
+"""The next weights, and what those clients said whose updates are in them."""
 
 
 def plan_of(job: Job, generator: Generator) -> list[Mechanism]:

@@ -45,10 +45,11 @@ def simulate(parts: Sequence[Dataset], serve: Serve, *, in_process: bool = False
         for number, part in enumerate(parts):
             write_dataset(Path(folder) / f"{number}.npz", part)
         app = client_app(_Opened(folder))
-        if in_process:
-            serve(Loopback(app, len(parts)))
-        else:
-            _on_ray(app, len(parts), serve)
+        with _quiet():
+            if in_process:
+                serve(Loopback(app, len(parts)))
+            else:
+                _on_ray(app, len(parts), serve)
 
 
 def write_dataset(path: Path, dataset: Dataset) -> None:
@@ -147,8 +148,10 @@ def _on_ray(app: ClientApp, clients: int, serve: Serve) -> None:
         "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
         "init_args": {"num_cpus": at_once, "include_dashboard": False, "log_to_driver": False},
     }
-    with _quiet():
+    try:
         run_simulation(server_app=server, client_app=app, num_supernodes=clients, backend_config=backend)
+    except SystemExit as fault:
+        raise GuardrailError(f"Flower's simulation ended with code {fault.code}; is the extra 'federated' installed as a whole?") from None
     if raised:
         raise raised[0]
 
@@ -165,8 +168,6 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except SystemExit as fault:
-        raise GuardrailError(f"Flower's simulation ended with code {fault.code}; is the extra 'federated' installed as a whole?") from None
     finally:
         logging.getLogger("flwr").setLevel(before)
         for name, value in kept.items():

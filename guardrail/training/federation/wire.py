@@ -22,12 +22,13 @@ from flwr.clientapp import ClientApp
 
 from ...vocabulary.canaries import CanaryRecords
 from ...vocabulary.documents import parse_json
-from ...vocabulary.errors import ArtifactError, GuardrailError
+from ...vocabulary.errors import ArtifactError, GuardrailError, Unsupported
 from ...vocabulary.frozen import parse
 from ..strategy import Dataset
 from .client import Client, Memory, Update
 from .job import Job
 from .learning import Arrays
+from .masks import PublicKeys
 
 ARRAYS, FACTS, MEMORY = "arrays", "facts", "guardrail"
 HELLO, COUNT, TRAIN, CANARIES = "query.hello", "query.count", "train", "query.canaries"
@@ -110,7 +111,36 @@ def client_app(opened: Open) -> ClientApp:
     app.query("count")(answering(lambda one, arrays, facts: (one.answer(unflattened(arrays)), {})))
     app.train()(answering(lambda one, arrays, facts: trained(one.train(int(facts["round"]), arrays), facts)))
     app.query("canaries")(answering(lambda one, arrays, facts: ({}, CanaryRecords(canaries=one.canaries()).model_dump(mode="json"))))
+    app.query("keys")(answering(lambda one, arrays, facts: ({}, {k: v.hex() for k, v in vars(one.keys(facts["session"])).items()})))
+    app.query("shares")(answering(lambda one, arrays, facts: ({}, {"sealed": shared(one, facts)})))
+    app.train("masked")(answering(masked))
+    app.query("unmask")(answering(lambda one, arrays, facts: ({}, {"shares": unmasked(one, facts)})))
     return app
+
+
+def shared(one: Client, facts: Mapping[str, Any]) -> dict[str, str]:
+    peers = {int(number): PublicKeys(*map(bytes.fromhex, keys)) for number, keys in facts["peers"].items()}
+    return {str(number): sealed.hex() for number, sealed in one.shares(facts["session"], peers, int(facts["threshold"])).items()}
+
+
+def masked(one: Client, arrays: Arrays, facts: Mapping[str, Any]) -> tuple[Arrays, dict[str, Any]]:
+    """The work and its result under masks. Beside it no loss: a single client's is not for the server."""
+    inbox = {int(number): bytes.fromhex(sealed) for number, sealed in facts["inbox"].items()}
+    if facts["work"] == "train":
+        vector, update = one.changes(int(facts["round"]), arrays)
+        said = {"round": facts["round"], "steps": update.steps}
+    else:
+        vector, said = one.answer(unflattened(arrays)), {}
+        if "rows" in vector:
+            raise Unsupported(
+                f"secure_aggregation: {one.job.generator.name} counts runs, and which runs a client has cannot be hidden in a sum; use a "
+                "family that learns by gradients, or leave secure_aggregation out"
+            )
+    return one.masked(facts["session"], vector, inbox, float(facts["step"])), said
+
+
+def unmasked(one: Client, facts: Mapping[str, Any]) -> dict[str, str]:
+    return {str(number): share.hex() for number, share in one.unmask(facts["session"], facts["alive"], facts["gone"]).items()}
 
 
 def trained(update: Update, facts: Mapping[str, Any]) -> tuple[Arrays, dict[str, Any]]:
