@@ -21,7 +21,7 @@ from .counts import Answer
 from .job import Job
 
 Arrays = dict[str, np.ndarray]
-MOMENTS = "moments/"
+MOMENTS, SQUARES = "moments/", ("exp_avg_sq", "square_avg")
 NORMALISING = (nn.modules.batchnorm._NormBase,)
 
 
@@ -79,15 +79,24 @@ def arrays_of(generator: Generator, players: Mapping[str, Player]) -> Arrays:
 def moments_in(optimizers: Mapping[str, torch.optim.Optimizer]) -> Arrays:
     """What each player's optimizer remembers, by names that no weight has. It travels with the weights: an adaptive optimizer that began
     anew with every round would take steps of one size whatever the gradient's, and clients of unlike records would be averaged as if
-    by a vote. With moments in common all scale their gradients alike, and the mean of their steps is a step along the mean gradient."""
+    by a vote. With moments in common all scale their gradients alike, and the mean of their steps is a step along the mean gradient.
+    Squares travel as their roots: what is small in them would be nothing under masks, and nobody can make one negative."""
     found = {f"{MOMENTS}{name}.{key}": value for name, optimizer in optimizers.items() for key, value in moments_of(optimizer).items()}
-    return {name: value.detach().cpu().numpy().copy() for name, value in found.items()}
+    return {name: _rooted(name, value.detach().cpu()).numpy().copy() for name, value in found.items()}
 
 
 def put_moments_in(optimizers: Mapping[str, torch.optim.Optimizer], arrays: Arrays) -> None:
     for name, optimizer in optimizers.items():
         own = {key.removeprefix(f"{MOMENTS}{name}."): value for key, value in arrays.items() if key.startswith(f"{MOMENTS}{name}.")}
-        put_moments(optimizer, {key: torch.from_numpy(value.copy()) for key, value in own.items()})
+        put_moments(optimizer, {key: _squared(key, torch.from_numpy(value.copy())) for key, value in own.items()})
+
+
+def _rooted(name: str, value: Tensor) -> Tensor:
+    return value.sqrt() if name.endswith(SQUARES) else value
+
+
+def _squared(name: str, value: Tensor) -> Tensor:
+    return value.square() if name.endswith(SQUARES) else value
 
 
 def no_moments(generator: Generator, players: Mapping[str, Player], recipe: Recipe) -> Arrays:

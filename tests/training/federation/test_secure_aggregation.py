@@ -232,7 +232,7 @@ def test_neighbours_are_mutual_and_few():
 
 
 def test_a_training_under_masks_is_the_plain_one():
-    learning = {"epochs": 2, "optimizer": "sgd"}  # an adaptive one makes much of the last bits
+    learning = {"epochs": 2}
     parts = shares(all_records(a_job()), 4)
     models = []
     for secure in (False, True):
