@@ -10,6 +10,7 @@ import click
 from . import echo_json
 
 if TYPE_CHECKING:
+    from ..run.federate import Served
     from ..run.pipeline import Run
 
 
@@ -57,7 +58,7 @@ def train(spec: Path, runs: Path, as_json: bool) -> None:
     click.echo(f"next: guardrail sample {made.folder.id}")
 
 
-def show(made: Run, as_json: bool) -> None:
+def show(made: Run | Served, as_json: bool) -> None:
     """The findings, the verdicts and where everything is."""
     from ..reports.terminal import findings_table, verdict_line
 
@@ -71,7 +72,7 @@ def show(made: Run, as_json: bool) -> None:
     click.echo(f"samples     {made.folder.samples}")
 
 
-def summary(made: Run) -> dict[str, Any]:
+def summary(made: Run | Served) -> dict[str, Any]:
     """Everything a CI job reads, as one object."""
     return {
         "run": made.folder.id,

@@ -138,7 +138,7 @@ def train_run(order: Order, *, home: Home, runs: Path, listener: Listener = List
     settings = Settings(
         spec.generator, spec.training, privacy, spec.data.holdout, spec.seed, spec.name, spec.data.parent, federation=spec.federation
     )
-    watch, checkpoint = Watch(material), checkpoint_folder(runs, settings, material.fingerprint)
+    watch, checkpoint = Watch(material.schema), checkpoint_folder(runs, settings, material.fingerprint)
     if checkpoint is not None and (checkpoint / FILE).exists():
         listener.stage(f"going on from where an earlier training of the same spec was stopped ({checkpoint})")
 
@@ -159,7 +159,7 @@ def train_run(order: Order, *, home: Home, runs: Path, listener: Listener = List
         raise SystemExit(0)  # under torchrun the first process writes what all of them made
     folder = RunFolder(runs / new_id(spec.name))
     with _if_interrupted(f"no model was written{_spent(model)}"), building(folder.path) as partial:
-        _write_training(partial, _portable(order), model, order.words, watch)
+        write_training(partial, portable(order), model, order.words, watch)
     if checkpoint is not None:
         remove(checkpoint)
     with _if_interrupted(_kept(folder, model, home)):
@@ -208,7 +208,7 @@ def _promise(spec: Spec) -> str:
     return f" with epsilon {spec.privacy.epsilon:g} at delta {spec.privacy.delta:g}"
 
 
-def _portable(order: Order) -> Spec:
+def portable(order: Order) -> Spec:
     """The spec with paths that still hold from inside the run folder."""
     spec, base = order.spec, order.base.resolve()
     source = spec.data.source if spec.data.source.startswith(PREFIX) else str(base / Path(spec.data.source).expanduser())
@@ -216,7 +216,7 @@ def _portable(order: Order) -> Spec:
     return spec.model_copy(update={"data": data, "policy": str(_beside(spec.policy, base)), "card": "card.yaml"})
 
 
-def _write_training(partial: Path, spec: Spec, model: Model, words: Words, watch: Watch) -> None:
+def write_training(partial: Path, spec: Spec, model: Model, words: Words, watch: Watch) -> None:
     documents.write_yaml(partial / "spec.yaml", spec.model_dump(mode="json", by_alias=True, exclude_none=True))
     documents.write_yaml(partial / "card.yaml", words.model_dump())
     documents.write_json(partial / "schema.json", document(model.codec.schema))

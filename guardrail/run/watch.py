@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..data.material import Material
 from ..data.modality import modality
 from ..training.contract import Generator
 from ..training.fit import Settings, checkpoint_key
 from ..training.loop import Progress
 from ..training.model import preview
+from ..vocabulary.schema import Schema
 
 SHOWN = 16
 """Samples of a picture during training."""
@@ -21,16 +21,15 @@ SHOWN = 16
 class Watch:
     """Listens to one training."""
 
-    material: Material
+    records: Schema
     history: list[Progress] = field(default_factory=list)
     pictures: dict[int, bytes] = field(default_factory=dict)
     """PNG by step; a table has none."""
 
     def preview(self, step: int, generator: Generator) -> None:
-        schema = self.material.schema
-        kind = modality(schema.modality)
-        if (frame := preview(generator, kind.codec(schema), SHOWN)) is not None:
-            self.pictures[step] = kind.picture(frame, schema)
+        kind = modality(self.records.modality)
+        if (frame := preview(generator, kind.codec(self.records), SHOWN)) is not None:
+            self.pictures[step] = kind.picture(frame, self.records)
 
     def log(self, *, private: bool) -> str:
         """metrics.jsonl, one line a step."""

@@ -128,7 +128,7 @@ def _train(
         ledger=spending.settle(outcome.privacy),
         started=started,
         seconds=round(time.perf_counter() - clock, 3),
-        versions=_versions(),
+        versions=versions(),
     )
     classes = outcome.counts.conditions() if generator.conditional else ()
     return Model(settings.generator, generator, floor, codec, receipt, classes, outcome.monitor, outcome.canaries)
@@ -186,7 +186,7 @@ def checkpoint_key(settings: Settings, data: str) -> str:
         "seed": settings.seed,
         "data": data,
         "holdout": settings.holdout,
-        "versions": _versions(),
+        "versions": versions(),
     }
     return documents.sha256_of(documents.canonical_json(what))
 
@@ -213,15 +213,7 @@ def _federated(material: Material, settings: Settings, spending: LedgerSpending)
     from .federation.job import Job
 
     assert settings.federation is not None and material.clients is not None  # noqa: S101 - whoever gathers for one deals the records
-    learning = LearningSettings(**{name: getattr(settings.training, name) for name in LearningSettings.model_fields})
-    job = Job(
-        generator=settings.generator,
-        learning=learning,
-        privacy=settings.privacy,
-        federation=settings.federation,
-        records=material.schema,
-        seed=settings.seed,
-    )
+    job = Job.of(settings.generator, settings.training, settings.privacy, settings.federation, material.schema, settings.seed)
     return Federated(job, material.clients, spending)
 
 
@@ -243,7 +235,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in VERSIONS:
         try:

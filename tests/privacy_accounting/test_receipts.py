@@ -9,7 +9,7 @@ import pytest
 
 from guardrail.privacy_accounting.receipts import read_receipt
 from guardrail.training.accounting import epsilon_prv
-from guardrail.training.private import one_way_sensitivity
+from guardrail.training.noisy_counts import one_way_sensitivity
 from guardrail.vocabulary.errors import ArtifactError
 from guardrail.vocabulary.receipt import GaussianQuery, Mechanism, SampledGaussian
 

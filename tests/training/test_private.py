@@ -721,8 +721,8 @@ def test_no_loss_is_reported_under_privacy():
 
 
 def test_seeded_streams_serve_tests_only():
-    assert isinstance(strategy(Bookkeeping(), noise="seeded")._source(0), SeededStream)
-    assert isinstance(strategy(Bookkeeping())._source(0), SecureStream)
+    assert isinstance(strategy(Bookkeeping(), noise="seeded").source(0), SeededStream)
+    assert isinstance(strategy(Bookkeeping()).source(0), SecureStream)
 
 
 class Unready(Tiny):

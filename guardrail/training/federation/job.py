@@ -13,7 +13,7 @@ from ...vocabulary.documents import canonical_json, sha256_of
 from ...vocabulary.frozen import Frozen
 from ...vocabulary.schema import Schema
 from ...vocabulary.seeds import entropy
-from ...vocabulary.spec import FederationSpec, GeneratorSpec, LearningSettings, PrivacySpec
+from ...vocabulary.spec import FederationSpec, GeneratorSpec, LearningSettings, PrivacySpec, TrainingSpec
 from ..contract import Generator
 from ..model import build, floor_of
 
@@ -27,6 +27,19 @@ class Job(Frozen):
     """The schema of the records, which is public under privacy."""
     seed: int
     """Public streams only."""
+
+    @classmethod
+    def of(
+        cls,
+        generator: GeneratorSpec,
+        training: TrainingSpec,
+        privacy: PrivacySpec | None,
+        federation: FederationSpec,
+        records: Schema,
+        seed: int,
+    ) -> Job:
+        learning = LearningSettings(**{name: getattr(training, name) for name in LearningSettings.model_fields})
+        return cls(generator=generator, learning=learning, privacy=privacy, federation=federation, records=records, seed=seed)
 
     @cached_property
     def key(self) -> str:
