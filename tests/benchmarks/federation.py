@@ -56,14 +56,14 @@ def trained(
     federation: FederationSpec | None,
     *,
     privacy: PrivacySpec | None = None,
-    training: TrainingSpec = TrainingSpec(),
+    training: TrainingSpec | None = None,
     on_ray: bool = False,
     grid: Callable[[Any], Any] = lambda grid: grid,
     seed: int = 0,
     report: Callable[[Any], None] = lambda _: None,
 ) -> Model:
     federated.simulate = lambda parts, serve: honest(parts, lambda one: serve(grid(one)), in_process=not on_ray)
-    settings = Settings(family, training, privacy, holdout=0.2, seed=seed, name="benchmark", federation=federation)
+    settings = Settings(family, training or TrainingSpec(), privacy, holdout=0.2, seed=seed, name="benchmark", federation=federation)
     return train(material, settings, home=Home.find(), report=report, tell=lambda _: None)
 
 
@@ -86,8 +86,7 @@ def adult(given: argparse.Namespace) -> None:
 
 def speeches(given: argparse.Namespace) -> None:
     """Perplexity per token of held-out pieces; a client's own model is asked about all of them, as the common one is."""
-    frame, schema = load("sotu")
-    clients = frame["president"].nunique()
+    clients = len(load("sotu")[1].columns["president"].categories)
     federation = FederationSpec.model_validate(
         {"clients": clients, "rounds": given.rounds, "partition": {"kind": "by_column", "by": "president"}}
     )
@@ -122,15 +121,11 @@ def digits(given: argparse.Namespace) -> None:
     material = gathered("mnist10k", federation)
     model = trained(material, GeneratorSpec(name=given.family), federation, training=TrainingSpec(epochs=given.epochs))
     made = model.sample(2000, seed=0)
-    flat = {
-        name: np.stack(list(frame["image"])).reshape(len(frame), -1) / 255 for name, frame in (("real", material.train), ("made", made))
-    }
-    reader = MLPClassifier((128,), max_iter=20, random_state=0).fit(flat["real"], material.train["label"])
-    read_as = reader.predict_proba(flat["made"])
-    shares = np.bincount(read_as.argmax(1), minlength=10) / len(made)
-    print(
-        f"{given.family}: share of samples read as each digit {np.round(shares, 3).tolist()}, mean confidence {read_as.max(1).mean():.3f}"
-    )
+    real, drawn = (np.stack(list(frame["image"])).reshape(len(frame), -1) / 255 for frame in (material.train, made))
+    reader = MLPClassifier((128,), max_iter=20, random_state=0).fit(real, material.train["label"])
+    read_as = reader.predict_proba(drawn)
+    shares = np.round(np.bincount(read_as.argmax(1), minlength=10) / len(made), 3).tolist()
+    print(f"{given.family}: share of samples read as each digit {shares}, mean confidence {read_as.max(1).mean():.3f}")
 
 
 class Attacked:

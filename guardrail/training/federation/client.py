@@ -140,8 +140,8 @@ class Client:
         else:
             loss = self._plain_leg(generator, players, recipe, round_, anchors)
         rows = float(len(self.dataset.records))
-        counts = self.job.weights == "counts"
-        return Update({**arrays_of(generator.cpu(), players), **self._moments}, self.memory.steps, rows if counts else 1.0, loss)
+        weight = rows if self.job.weights == "counts" else 1.0 if rows or self.job.privacy else 0.0
+        return Update({**arrays_of(generator.cpu(), players), **self._moments}, self.memory.steps, weight, loss)
 
     # -- under masks ---------------------------------------------------------------------------------------------------------------
 
