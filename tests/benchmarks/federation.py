@@ -62,7 +62,7 @@ def trained(
     seed: int = 0,
     report: Callable[[Any], None] = lambda _: None,
 ) -> Model:
-    federated.simulate = lambda parts, serve: honest(parts, lambda one: serve(grid(one)), in_process=not on_ray)
+    federated.simulate = lambda parts, serve, **_: honest(parts, lambda one: serve(grid(one)), in_process=not on_ray)
     settings = Settings(family, training or TrainingSpec(), privacy, holdout=0.2, seed=seed, name="benchmark", federation=federation)
     return train(material, settings, home=Home.find(), report=report, tell=lambda _: None)
 

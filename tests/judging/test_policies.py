@@ -23,7 +23,7 @@ def _with(**changes):
 
 
 def test_every_built_in_policy_can_be_read_and_says_where_its_thresholds_come_from():
-    assert set(summaries()) == {"release", "research", "samples"}
+    assert set(summaries()) == {"federated", "release", "research", "samples"}
     for name in summaries():
         loaded = load(name)
         assert loaded.policy.name == name

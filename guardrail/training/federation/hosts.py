@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -27,6 +28,7 @@ from ..loop import Progress
 from .app import CLIENT, FAILED, JOB, OUTCOME, PROGRESS, SERVER, WEIGHTS, Here
 from .job import Job
 
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 START_SECONDS = 90
 """How long a process of Flower may take to listen."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -95,6 +97,8 @@ def join_federation(address: Address, here: Here, *, tell: Callable[[str], None]
         with _process(command, Path(folder), {CLIENT: str(Path(folder) / "here.json")}, log) as node:
             tell(f"client {here.number} is waiting for {address}; stop it with Ctrl-C")
             code = node.wait()
+        if "authentication" in log.read_text(errors="replace").lower():
+            raise FederationFailed(f"{address} refused this client: authentication failed, its key is none that the server registered")
         raise FederationFailed(f"the client's SuperNode ended with code {code}: {_last_words(log)}")
 
 
@@ -202,7 +206,7 @@ def _until_it_listens(address: Address, process: subprocess.Popen[bytes], log: P
 
 
 def _last_words(log: Path) -> str:
-    text = log.read_text(errors="replace").strip() if log.exists() else ""
+    text = COLOURS.sub("", log.read_text(errors="replace")).strip() if log.exists() else ""
     return text[-1200:] or "it said nothing"
 
 
