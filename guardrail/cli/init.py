@@ -20,7 +20,8 @@ def init(template: str, folder: Path, data: Path | None, target: str | None, sen
     """Write files to start from; nothing that is there is overwritten.
 
     TEMPLATE is `tabular`, `image`, `text`, `music` or `series` (spec.yaml, card.yaml, policy.yaml, and with --data a draft of
-    schema.yaml; all but `tabular` run as they are on built-in data) or `ci` (a workflow that audits samples).
+    schema.yaml; all but `tabular` run as they are on built-in data), `federation` (clients that keep their records) or `ci` (a
+    workflow that audits samples).
 
     \b
     Example: guardrail init tabular --data visits.csv --target readmitted --sensitive sex,ethnicity
@@ -37,6 +38,8 @@ def init(template: str, folder: Path, data: Path | None, target: str | None, sen
 def _next_steps(template: str, folder: Path, data: Path | None) -> str:
     if template == "ci":
         return "next: edit the paths at the top of the workflow"
+    if template == "federation":
+        return f"next: guardrail federate {folder / 'spec.yaml'}"
     if template != "tabular" and not data:
         return f"next: guardrail run {folder / 'spec.yaml'}"
     schema, spec = folder / "schema.yaml", folder / "spec.yaml"

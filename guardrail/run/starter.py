@@ -20,7 +20,7 @@ from ..vocabulary.errors import SpecError, UnknownName
 
 CONTENT = {"image": "builtin:mnist10k", "text": "builtin:moby_dick", "music": "builtin:chorales", "series": "builtin:italy_power"}
 """Modalities beside tables, each with the built-in data that its template runs on as it is."""
-TEMPLATES = ("tabular", *CONTENT, "ci")
+TEMPLATES = ("tabular", *CONTENT, "federation", "ci")
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,11 @@ def starter_files(template: str, folder: Path, table: Table = Table()) -> dict[P
 def _spec(template: str, name: str, table: Table, folder: Path) -> str:
     if template == "tabular":
         return Template(_template("spec")).substitute(name=name, source=_source(table.path, folder), roles=_roles(table))
+    if template == "federation" and table != Table():
+        raise SpecError("the template 'federation' takes no table: name the source, or the clients their files, once it is written")
     if table.path is None and table != Table():
         raise SpecError(f"the built-in data of '{template}' bring their own roles; --target, --sensitive and --unit go with --data")
-    source = _source(table.path, folder) if table.path else _quoted(CONTENT[template])
+    source = _source(table.path, folder) if table.path else _quoted(CONTENT.get(template, "builtin:adult-complete"))
     schema = "schema.yaml  # what is public about the records" if table.path else "null  # built-in data bring their own"
     return Template(_template(template)).substitute(name=name, source=source, schema=f"  schema: {schema}")
 
