@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from guardrail.cli import COMMANDS, cli
@@ -27,6 +28,8 @@ def commands() -> list[list[str]]:
 def test_every_command_of_the_readme_parses(words: list[str]):
     assert words[0] in COMMANDS
     command = cli.get_command(None, words[0])  # type: ignore[arg-type]
+    if isinstance(command, click.Group) and words[1] in command.commands:
+        command = command.commands[words[1]]
     assert command is not None
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
     assert {word for word in words if word.startswith("-")} <= known
