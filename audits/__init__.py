@@ -23,6 +23,7 @@ TABLE: dict[str, Entry] = {
     "copies": Entry(".privacy.copies:Copies", "training rows that reappear cell by cell"),
     "nearest": Entry(".privacy.nearest:Nearest", "closer to training rows than to unseen rows?"),
     "membership": Entry(".privacy.membership:Membership", "membership inference attacks"),
+    "inversion": Entry(".privacy.gradient_inversion:GradientInversion", "records drawn back from a client's update", modalities=("image",)),
     "stability": Entry(".training.stability:Stability", "a training without swings, explosions, fading", modalities=EVERY),
     "collapse": Entry(".training.collapse:Collapse", "kinds of records that the samples miss", modalities=EVERY),
     "duality": Entry(".training.duality:Duality", "how far an adversarial game is from equilibrium", modalities=EVERY),

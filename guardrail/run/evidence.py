@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from ..data.material import Material, gather
 from ..data.modality import modality
@@ -14,6 +17,8 @@ from ..training.model import Model, load, space_of
 from ..vocabulary.errors import ArtifactError
 from ..vocabulary.evidence import Evidence
 from ..vocabulary.report import Subject
+from ..vocabulary.schema import Schema
+from ..vocabulary.spec import Spec
 from .folder import RunFolder, sample_files
 
 
@@ -44,6 +49,15 @@ def of_run(name: str, *, home: Home | None = None) -> tuple[Evidence, Subject]:
     return assemble(folder, material, model, home=home)
 
 
+def _update_attack(spec: Spec, material: Material, schema: Schema) -> Callable[[int, np.random.Generator], np.ndarray] | None:
+    """Of images; the search needs an idea of what neighbouring values have to do with each other."""
+    if spec.federation is None or schema.modality != "image":
+        return None
+    from ..training.federation.inversion import attack_on
+
+    return attack_on(spec, material.train, schema)
+
+
 def assemble(folder: RunFolder, material: Material, model: Model, *, home: Home) -> tuple[Evidence, Subject]:
     """The same from what a run still has in memory."""
     schema = model.codec.schema
@@ -66,6 +80,7 @@ def assemble(folder: RunFolder, material: Material, model: Model, *, home: Home)
         modality=schema.modality,
         monitor=folder.monitor,
         canaries=folder.canaries,
+        update_attack=_update_attack(spec, material, schema),
         hashes=hashes,
     )
     rows = {"train": len(material.train), "holdout": 0 if material.holdout is None else len(material.holdout), "synthetic": len(synthetic)}

@@ -15,7 +15,7 @@ from .monitor import MonitorRecord
 from .receipt import Receipt
 from .schema import Schema
 
-Need = Literal["train", "holdout", "synthetic", "receipt", "target", "sensitive", "marks", "log_likelihood", "monitor"]
+Need = Literal["train", "holdout", "synthetic", "receipt", "target", "sensitive", "marks", "log_likelihood", "monitor", "update_attack"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Evidence:
     """What was seen of the training, where it was watched."""
     canaries: tuple[CanaryRecord, ...] = ()
     """What became of the canaries of a private training, by player."""
+    update_attack: Callable[[int, np.random.Generator], np.ndarray] | None = None
+    """Of a federation: attacks the updates of so many clients with one training record each, (records, 2) decibels: of what it makes
+    of the update, and of the mean of the record's class."""
     modality: str = "tabular"
     hashes: dict[str, str] = field(default_factory=dict)
     """Artifact hashes by role; findings cite them."""
@@ -63,6 +66,7 @@ class Evidence:
             "receipt": "no training receipt: these samples come from elsewhere",
             "log_likelihood": "no model of ours that gives probabilities",
             "monitor": self._unwatched(),
+            "update_attack": "no update of a client to attack: trained in one place, or by a family that sends none",
         }[need]
 
     def _unwatched(self) -> str:

@@ -57,6 +57,7 @@ METRICS: dict[str, Metric] = _table(
     _m("privacy.nearest_record_share", "Are synthetic rows closer to training rows than to unseen rows?", "closer"),
     _m("privacy.membership_auc", "How well can an attacker tell who was in the training data?", "closer"),
     _m("privacy.empirical_epsilon", "Which epsilon does the attack on the training's canaries show at least?", "lower", 0.0, None),
+    _m("privacy.gradient_inversion", "What share of the records can be drawn back from a client's update?", "lower"),
     _m("privacy.claim", "Does the attack on the training's canaries contradict the claimed epsilon? (1: it does)", "lower"),
     _m("training.stability", "In what share of the second half of training was there no sign of trouble?", "higher"),
     _m("training.mode_collapse", "What share of the kinds of training records is missing from the samples?", "lower"),

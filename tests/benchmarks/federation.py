@@ -116,13 +116,13 @@ def speeches(given: argparse.Namespace) -> None:
 def digits(given: argparse.Namespace) -> None:
     from sklearn.neural_network import MLPClassifier
 
-    spec = {"clients": 10, "rounds": given.rounds, "partition": {"kind": "by_column", "by": "label"}}
+    spec = {"clients": 10, "rounds": given.rounds, "partition": {"kind": "by_column", "by": "digit"}}
     federation = FederationSpec.model_validate(spec)
     material = gathered("mnist10k", federation)
     model = trained(material, GeneratorSpec(name=given.family), federation, training=TrainingSpec(epochs=given.epochs))
     made = model.sample(2000, seed=0)
     real, drawn = (np.stack(list(frame["image"])).reshape(len(frame), -1) / 255 for frame in (material.train, made))
-    reader = MLPClassifier((128,), max_iter=20, random_state=0).fit(real, material.train["label"])
+    reader = MLPClassifier((128,), max_iter=20, random_state=0).fit(real, material.train["digit"])
     read_as = reader.predict_proba(drawn)
     shares = np.round(np.bincount(read_as.argmax(1), minlength=10) / len(made), 3).tolist()
     print(f"{given.family}: share of samples read as each digit {shares}, mean confidence {read_as.max(1).mean():.3f}")

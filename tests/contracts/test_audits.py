@@ -129,7 +129,7 @@ def evidence(train: pd.DataFrame, holdout: pd.DataFrame | None, synthetic: pd.Da
     full = Evidence(
         schema=SCHEMAS[modality], modality=modality, train=train, holdout=holdout, synthetic=synthetic,
         synthetic_valid=np.ones(len(synthetic), bool), receipt=receipt(), marks={"synthetic.csv": "proven"}, monitor=monitored(),
-        canaries=canaries(),
+        canaries=canaries(), update_attack=lambda n, rng: np.column_stack([rng.uniform(5, 30, n), rng.uniform(8, 14, n)]),
         log_likelihood=lambda frame: np.full(len(frame), -7.0), floor_likelihood=lambda frame: np.full(len(frame), -9.0),
         hashes={"train": "hmac-sha256:1", "holdout": "hmac-sha256:2", "synthetic": "sha256:3"},
     )  # fmt: skip

@@ -29,6 +29,8 @@ from .app import CLIENT, FAILED, JOB, OUTCOME, PROGRESS, SERVER, WEIGHTS, Here
 from .job import Job
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+REFUSED = "Exit Code: 305"
+"""What a SuperNode's log says where the SuperLink does not know it, or it the SuperLink."""
 START_SECONDS = 90
 """How long a process of Flower may take to listen."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -97,8 +99,11 @@ def join_federation(address: Address, here: Here, *, tell: Callable[[str], None]
         with _process(command, Path(folder), {CLIENT: str(Path(folder) / "here.json")}, log) as node:
             tell(f"client {here.number} is waiting for {address}; stop it with Ctrl-C")
             code = node.wait()
-        if "authentication" in log.read_text(errors="replace").lower():
-            raise FederationFailed(f"{address} refused this client: authentication failed, its key is none that the server registered")
+        if REFUSED in log.read_text(errors="replace"):
+            raise FederationFailed(
+                f"{address} did not take this client: its key is none that the server registered, or the server's certificate is not by the "
+                f"authority of ca.pem. Flower says: {_last_words(log)}"
+            )
         raise FederationFailed(f"the client's SuperNode ended with code {code}: {_last_words(log)}")
 
 
