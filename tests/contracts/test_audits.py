@@ -197,6 +197,7 @@ def test_without_a_thing_it_needs_it_is_not_assessable_and_says_why(name, need, 
         "sensitive": {"schema": ordinary.schema.model_copy(update={"sensitive": ()})},
         "log_likelihood": {"log_likelihood": None},
         "monitor": {"monitor": None},
+        "update_attack": {"update_attack": None},
     }[need]
     given = dataclasses.replace(ordinary, **less)
     findings = measure(given, only=[name])

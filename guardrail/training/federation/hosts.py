@@ -101,8 +101,8 @@ def join_federation(address: Address, here: Here, *, tell: Callable[[str], None]
             code = node.wait()
         if REFUSED in log.read_text(errors="replace"):
             raise FederationFailed(
-                f"{address} did not take this client: its key is none that the server registered, or the server's certificate is not by the "
-                f"authority of ca.pem. Flower says: {_last_words(log)}"
+                f"{address} did not take this client: its key is none that the server registered, or the server's certificate is not "
+                f"by the authority of ca.pem. Flower says: {_last_words(log)}"
             )
         raise FederationFailed(f"the client's SuperNode ended with code {code}: {_last_words(log)}")
 
