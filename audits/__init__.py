@@ -17,6 +17,7 @@ TABLE: dict[str, Entry] = {
     "likelihood": Entry(".quality.likelihood:Likelihood", "how well the model predicts held-out records", modalities=EVERY),
     "adherence": Entry(".quality.adherence:Adherence", "samples asked for a class look like that class", modalities=CONTENT),
     "parity": Entry(".fairness.parity:Parity", "group fairness of the downstream model"),
+    "clients": Entry(".fairness.clients:Clients", "which client of a federation is served badly"),
     "representation": Entry(".bias.representation:Representation", "who is missing from the synthetic data"),
     "accounting": Entry(".privacy.accounting:Accounting", "the epsilon and delta of the receipt", modalities=EVERY),
     "claim": Entry(".privacy.claim:Claim", "an attack on the training's canaries, beside the claimed epsilon", modalities=EVERY),

@@ -11,7 +11,7 @@ def federation_meaning(receipt: Receipt | None) -> tuple[str, ...]:
     if receipt is None or receipt.federation is None:
         return ()
     record = receipt.federation
-    return (_where(record), _rounds(record), *_whose_epsilon(record), _aggregation(record), *_left_out(record))
+    return (_where(record), _rounds(record), *_whose_epsilon(record), _aggregation(record), *_left_out(record), *_served(record))
 
 
 def _where(record: FederationRecord) -> str:
@@ -59,6 +59,18 @@ def _aggregation(record: FederationRecord) -> str:
     return (
         "With secure aggregation: a server that follows the protocol and is curious saw sums of updates and no single one. This is not "
         "differential privacy: what the sum tells, and what the released model tells, it does not bound."
+    )
+
+
+def _served(record: FederationRecord) -> tuple[str, ...]:
+    if record.level is not None:
+        return ("Which client is served badly is not said: under privacy what a client's records tell of it stays with the client.",)
+    if not record.served:
+        return ()
+    worst = max(record.served, key=lambda one: one.shortfall)
+    return (
+        f"Served worst is client {worst.client}: its records lie {number(round(worst.shortfall, 3))} further from the samples, in total "
+        "variation column by column, than samples lie from each other.",
     )
 
 

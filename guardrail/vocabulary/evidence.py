@@ -12,10 +12,22 @@ import pandas as pd
 from .canaries import CanaryRecord
 from .finding import Finding
 from .monitor import MonitorRecord
-from .receipt import Receipt
+from .receipt import ClientServed, Receipt
 from .schema import Schema
 
-Need = Literal["train", "holdout", "synthetic", "receipt", "target", "sensitive", "marks", "log_likelihood", "monitor", "update_attack"]
+Need = Literal[
+    "train",
+    "holdout",
+    "synthetic",
+    "receipt",
+    "target",
+    "sensitive",
+    "marks",
+    "log_likelihood",
+    "monitor",
+    "update_attack",
+    "served",
+]
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,8 @@ class Evidence:
     update_attack: Callable[[int, np.random.Generator], np.ndarray] | None = None
     """Of a federation: attacks the updates of so many clients with one training record each, (records, 2) decibels: of what it makes
     of the update, and of the mean of the record's class."""
+    served: tuple[ClientServed, ...] | None = None
+    """What the clients of a federation say of the model."""
     modality: str = "tabular"
     hashes: dict[str, str] = field(default_factory=dict)
     """Artifact hashes by role; findings cite them."""
@@ -66,8 +80,16 @@ class Evidence:
             "receipt": "no training receipt: these samples come from elsewhere",
             "log_likelihood": "no model of ours that gives probabilities",
             "monitor": self._unwatched(),
+            "served": self._unserved(),
             "update_attack": "no update of a client to attack: trained in one place, or by a family that sends none",
         }[need]
+
+    def _unserved(self) -> str:
+        if self.receipt is None or self.receipt.federation is None:
+            return "no clients who could say how they are served: trained in one place"
+        if self.receipt.privacy is not None:
+            return "under privacy what a client's records say of the model stays with the client: nobody paid for it"
+        return "the clients did not say how the model serves them"
 
     def _unwatched(self) -> str:
         if self.receipt is None:

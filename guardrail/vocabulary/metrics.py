@@ -50,6 +50,7 @@ METRICS: dict[str, Metric] = _table(
     _m("quality.perplexity", "Among how many equally likely tokens does the model seem to choose?", "lower", 0.0, None),
     _m("fairness.demographic_parity_difference", "How far apart are the groups' rates of favourable predictions?", "lower"),
     _m("fairness.equalized_odds_difference", "How far apart are the groups' error rates?", "lower"),
+    _m("fairness.group_fidelity_gap", "How much worse does the model serve one client than another?", "lower"),
     _m("bias.representation", "Which group lost most of its share of the data?", "higher", 0.0, None),
     _m("privacy.epsilon", "What epsilon did training spend?", "lower", 0.0, None, exact=True),
     _m("privacy.delta", "At which delta does that epsilon hold?", "lower", exact=True),

@@ -73,6 +73,16 @@ class PrivacyClaim(Frozen):
         return self.noise == "secure"
 
 
+class ClientServed(Frozen):
+    """How well the common model serves one client, as that client measured it."""
+
+    client: int
+    shortfall: float
+    """Mean total variation distance of its records from samples, column by column, beyond that of samples from samples."""
+    low: float
+    high: float
+
+
 class FederationRecord(Frozen):
     """How a federated training went. Whom it protects from whom is for the card to say."""
 
@@ -92,6 +102,8 @@ class FederationRecord(Frozen):
     """Updates that went into each round."""
     left_out: dict[str, tuple[str, ...]]
     """Clients whose answers could not be used, by number, and why."""
+    served: tuple[ClientServed, ...] = ()
+    """Of tables without privacy; under it every client keeps to itself what nobody paid for."""
 
 
 class Receipt(Frozen):

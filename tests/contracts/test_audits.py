@@ -15,7 +15,7 @@ from guardrail.vocabulary.finding import Finding
 from guardrail.vocabulary.metrics import METRICS
 from guardrail.vocabulary.monitor import MonitorModes, MonitorRecord
 from guardrail.vocabulary.plugins import resolve, table
-from guardrail.vocabulary.receipt import PrivacyClaim, Receipt, SampledGaussian
+from guardrail.vocabulary.receipt import ClientServed, PrivacyClaim, Receipt, SampledGaussian
 from guardrail.vocabulary.schema import Schema
 from guardrail.vocabulary.seeds import stream
 
@@ -130,6 +130,7 @@ def evidence(train: pd.DataFrame, holdout: pd.DataFrame | None, synthetic: pd.Da
         schema=SCHEMAS[modality], modality=modality, train=train, holdout=holdout, synthetic=synthetic,
         synthetic_valid=np.ones(len(synthetic), bool), receipt=receipt(), marks={"synthetic.csv": "proven"}, monitor=monitored(),
         canaries=canaries(), update_attack=lambda n, rng: np.column_stack([rng.uniform(5, 30, n), rng.uniform(8, 14, n)]),
+        served=tuple(ClientServed(client=i, shortfall=0.02 * i, low=0.02 * i - 0.01, high=0.02 * i + 0.01) for i in range(4)),
         log_likelihood=lambda frame: np.full(len(frame), -7.0), floor_likelihood=lambda frame: np.full(len(frame), -9.0),
         hashes={"train": "hmac-sha256:1", "holdout": "hmac-sha256:2", "synthetic": "sha256:3"},
     )  # fmt: skip
@@ -198,6 +199,7 @@ def test_without_a_thing_it_needs_it_is_not_assessable_and_says_why(name, need, 
         "log_likelihood": {"log_likelihood": None},
         "monitor": {"monitor": None},
         "update_attack": {"update_attack": None},
+        "served": {"served": None},
     }[need]
     given = dataclasses.replace(ordinary, **less)
     findings = measure(given, only=[name])

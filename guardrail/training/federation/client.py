@@ -20,7 +20,7 @@ import torch
 
 from ...vocabulary.canaries import CanaryRecord, CanaryRecords
 from ...vocabulary.errors import FederationFailed, PrivacyRefused, SpecError
-from ...vocabulary.receipt import GaussianQuery, Mechanism
+from ...vocabulary.receipt import ClientServed, GaussianQuery, Mechanism
 from ...vocabulary.seeds import entropy
 from ..conduct import Conduct
 from ..contract import Generator, Player, Recipe
@@ -49,6 +49,7 @@ from .learning import (
     trained_players,
 )
 from .masks import Masker, PublicKeys, masker_of, written
+from .serving import served
 
 CPU = torch.device("cpu")
 WORDLESS = Conduct(monitor=False)
@@ -179,6 +180,14 @@ class Client:
             yield masker
         finally:
             self.memory.masker = written(masker)
+
+    def served(self, weights: Arrays) -> ClientServed | None:
+        """How well the trained model serves this client. Under privacy that stays here: it is computed from records, and not paid for."""
+        if self.job.privacy is not None or self.job.records.modality != "tabular":
+            return None
+        generator, _ = self.job.built()
+        generator.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+        return served(self.job, generator.eval(), self.dataset, self.number)
 
     def canaries(self) -> tuple[CanaryRecord, ...]:
         """What became of them, once all rounds are over; free of records."""

@@ -17,7 +17,7 @@ from flwr.serverapp import Grid
 from ...vocabulary.canaries import CanaryRecord, CanaryRecords
 from ...vocabulary.errors import FederationFailed, PrivacyRefused
 from ...vocabulary.frozen import parse
-from ...vocabulary.receipt import FederationRecord, Mechanism, SampledGaussian
+from ...vocabulary.receipt import ClientServed, FederationRecord, Mechanism, SampledGaussian
 from ...vocabulary.seeds import entropy, stream
 from ..contract import Generator
 from ..loop import Progress, sound, train
@@ -32,7 +32,7 @@ from .learning import Arrays, arrays_of, load, no_moments, private_of, recipe_of
 from .masks import step_for
 from .roster import Roster
 from .secure_sum import SecureSum
-from .wire import CANARIES, COUNT, TRAIN, Reply, flattened
+from .wire import CANARIES, COUNT, EVALUATE, TRAIN, Reply, flattened
 
 LARGEST_CHANGE, LARGEST_COUNT = 2.0**12, 2.0**32
 """Of a weight in a round, and of a count: what masked numbers have room for."""
@@ -50,6 +50,7 @@ class Server:
     """How many updates went into each round."""
     answers: list[Answer] = field(default_factory=list, init=False)
     """To every question, of all clients together."""
+    _served: tuple[ClientServed, ...] = field(default=(), init=False)
     _of_model: int = field(default=0, init=False)
     """How many of them the model asked for."""
     _asked: Counter[int] = field(default_factory=Counter, init=False)
@@ -70,6 +71,7 @@ class Server:
         self._count()
         if self.generator.players():
             self._train()
+        self._served = self.served()
 
     # -- counts ------------------------------------------------------------------------------------------------------------------
 
@@ -222,6 +224,14 @@ class Server:
         ]
         return tuple(record for records in found for record in records)
 
+    def served(self) -> tuple[ClientServed, ...]:
+        """What the clients say of the trained model; nothing under privacy."""
+        if self.job.privacy is not None or self.job.records.modality != "tabular":
+            return ()
+        replies = self._roster.ask(EVALUATE, dict.fromkeys(self._roster.numbers, (whole(self.generator), {})))
+        said = [reply.facts.get("served") for reply in replies.values() if not reply.refused]
+        return tuple(parse(ClientServed, one, where="what a client says of the model") for one in said if one)
+
     def record(self, *, simulated: bool) -> FederationRecord:
         spec = self.job.federation
         return FederationRecord(
@@ -235,6 +245,7 @@ class Server:
             secure_aggregation=spec.secure_aggregation,
             simulated=simulated,
             participants=tuple(self.participants),
+            served=self._served,
             left_out={str(number): tuple(dict.fromkeys(why)) for number, why in sorted(self.faults.items())},
         )
 

@@ -31,7 +31,7 @@ from .learning import Arrays
 from .masks import PublicKeys
 
 ARRAYS, FACTS, MEMORY = "arrays", "facts", "guardrail"
-HELLO, COUNT, TRAIN, CANARIES = "query.hello", "query.count", "train", "query.canaries"
+HELLO, COUNT, TRAIN, CANARIES, EVALUATE = "query.hello", "query.count", "train", "query.canaries", "evaluate"
 MOST_TEXT = 64 * 2**20
 """Bytes of JSON in a message, at most."""
 
@@ -111,11 +111,17 @@ def client_app(opened: Open) -> ClientApp:
     app.query("count")(answering(lambda one, arrays, facts: (one.answer(unflattened(arrays)), {})))
     app.train()(answering(lambda one, arrays, facts: trained(one.train(int(facts["round"]), arrays), facts)))
     app.query("canaries")(answering(lambda one, arrays, facts: ({}, CanaryRecords(canaries=one.canaries()).model_dump(mode="json"))))
+    app.evaluate()(answering(lambda one, arrays, facts: ({}, {"served": judged(one, arrays)})))
     app.query("keys")(answering(lambda one, arrays, facts: ({}, {k: v.hex() for k, v in vars(one.keys(facts["session"])).items()})))
     app.query("shares")(answering(lambda one, arrays, facts: ({}, {"sealed": shared(one, facts)})))
     app.train("masked")(answering(masked))
     app.query("unmask")(answering(lambda one, arrays, facts: ({}, {"shares": unmasked(one, facts)})))
     return app
+
+
+def judged(one: Client, arrays: Arrays) -> dict[str, Any] | None:
+    found = one.served(arrays)
+    return found.model_dump(mode="json") if found else None
 
 
 def shared(one: Client, facts: Mapping[str, Any]) -> dict[str, str]:

@@ -79,6 +79,16 @@ def test_steps_taken_stay_taken_where_a_round_is_killed(monkeypatch: pytest.Monk
     assert client.memory.rounds == 1 and client.memory.steps > 0
 
 
+def test_a_client_that_forgot_its_training_pays_for_it_again():
+    """After a crash of server or client, say: what is not known to have been spent is spent once more, never once less."""
+    reserved: list[Any] = []
+    client = a_client(reserved=reserved)
+    client.answer([])
+    again = Client(client.job, client.dataset, 0, Memory(), reserved.append)
+    again.answer([])
+    assert len(reserved) == 2
+
+
 def test_nothing_but_noisy_weights_leaves_a_client():
     job = a_job(privacy=RECORDS, learning={"epochs": 1})
     said: list[dict[str, Any]] = []

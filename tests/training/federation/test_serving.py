@@ -1,0 +1,37 @@
+"""Which client is served badly: the one whose records the others outvote. Under privacy nobody says."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from guardrail.audits.fairness.clients import Clients
+from guardrail.training.federation.federated import part_of
+from guardrail.vocabulary.evidence import Evidence
+from tests.training.federation.small import a_job, all_records, federate, shares
+
+
+def test_the_client_unlike_the_others_is_found():
+    job = a_job("marginals", clients=3)
+    dataset = all_records(job, n=900)
+    red = dataset.tokens[:, 3] == dataset.tokens[:, 3].max()  # a third of the records, of one colour, all with one client
+    others = np.flatnonzero(~red)
+    parts = [part_of(dataset, red), *(part_of(dataset, np.isin(np.arange(len(red)), others[i::2])) for i in range(2))]
+    server, _ = federate(job, parts)
+    served = {one.client: one for one in server.served()}
+    worst = max(served.values(), key=lambda one: one.shortfall)
+    assert worst.client == 0 and worst.low > max(served[1].shortfall, served[2].shortfall)
+    (finding,) = Clients().measure(Evidence(schema=job.records, served=server.record(simulated=True).served), np.random.default_rng(0))
+    assert finding.value is not None and finding.low is not None and finding.low > 0.02
+    assert set(finding.groups) == {"client 0", "client 1", "client 2"}
+
+
+def test_clients_who_are_alike_are_served_alike():
+    job = a_job("marginals", clients=3)
+    server, _ = federate(job, shares(all_records(job, n=900), 3))
+    assert all(abs(one.shortfall) < 0.03 for one in server.served())
+
+
+def test_under_privacy_no_client_says():
+    job = a_job("marginals", privacy={"epsilon": 5, "canaries": 0})
+    server, _ = federate(job, shares(all_records(job), 3))
+    assert server.served() == () and server.record(simulated=True).served == ()
