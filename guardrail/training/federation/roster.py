@@ -42,7 +42,7 @@ class Roster:
             time.sleep(LOOK_SECONDS)
         self.nodes = {node: node for node in nodes}  # until they say their numbers
         replies = self.ask(HELLO, {node: ({}, {}) for node in nodes})
-        numbers = {int(reply.facts["number"]): node for node, reply in replies.items() if not reply.refused}
+        numbers = {reply.facts["number"]: node for node, reply in replies.items() if isinstance(reply.facts.get("number"), int)}
         if len(numbers) < wanted:
             refused = next((reply.refused for reply in replies.values() if reply.refused), "two clients have the same number")
             raise FederationFailed(f"{len(numbers)} of {wanted} clients answered to their names: {refused}")

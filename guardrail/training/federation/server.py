@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from flwr.serverapp import Grid
 
 from ...vocabulary.canaries import CanaryRecord, CanaryRecords
-from ...vocabulary.errors import FederationFailed, PrivacyRefused
-from ...vocabulary.frozen import parse
+from ...vocabulary.errors import FederationFailed, InputError, PrivacyRefused
+from ...vocabulary.frozen import Frozen, parse
 from ...vocabulary.receipt import ClientServed, FederationRecord, Mechanism, SampledGaussian
 from ...vocabulary.seeds import entropy, stream
 from ..contract import Generator
@@ -217,12 +217,8 @@ class Server:
         if self.job.local_privacy is None:
             return ()
         replies = self._roster.ask(CANARIES, dict.fromkeys(self._roster.numbers, ({}, {})))
-        found = [
-            parse(CanaryRecords, {"canaries": reply.facts.get("canaries")}, where="a client's canaries").canaries
-            for reply in replies.values()
-            if not reply.refused
-        ]
-        return tuple(record for records in found for record in records)
+        said = [_understood(CanaryRecords, {"canaries": reply.facts.get("canaries")}) for reply in replies.values() if not reply.refused]
+        return tuple(record for records in said if records for record in records.canaries)
 
     def served(self) -> tuple[ClientServed, ...]:
         """What the clients say of the trained model; nothing under privacy."""
@@ -230,7 +226,7 @@ class Server:
             return ()
         replies = self._roster.ask(EVALUATE, dict.fromkeys(self._roster.numbers, (whole(self.generator), {})))
         said = [reply.facts.get("served") for reply in replies.values() if not reply.refused]
-        return tuple(parse(ClientServed, one, where="what a client says of the model") for one in said if one)
+        return tuple(found for one in said if (found := _understood(ClientServed, one)) is not None)
 
     def record(self, *, simulated: bool) -> FederationRecord:
         spec = self.job.federation
@@ -248,6 +244,17 @@ class Server:
             served=self._served,
             left_out={str(number): tuple(dict.fromkeys(why)) for number, why in sorted(self.faults.items())},
         )
+
+
+Model = TypeVar("Model", bound=Frozen)
+
+
+def _understood(kind: type[Model], said: Any) -> Model | None:
+    """A client's word; None where it makes no sense: it shall not cost the others their model."""
+    try:
+        return parse(kind, said, where="a client's answer")
+    except InputError:
+        return None
 
 
 Result = tuple[Arrays, dict[int, Mapping[str, Any]]]

@@ -155,6 +155,48 @@ def test_a_client_is_asked_once_a_round_and_refuses_a_repeated_one():
         federate(job, shares(all_records(job), 3), grid=replay)
 
 
+def attacking(kind: str) -> Any:
+    def change(message: Message, reply: Message) -> Message:
+        before, after = read(message.content)[0], read(reply.content)[0]
+        factor = {"sign turned": -10.0, "a thousandfold": 1000.0, "free rider": 0.0}[kind]
+        arrays = {name: (before[name] + factor * (value - before[name])).astype(value.dtype) for name, value in after.items()}
+        return changed(reply, message, arrays=arrays)
+
+    return lambda grid: Tampered(grid, change, {4})
+
+
+@pytest.mark.parametrize("strategy", ["fedmedian", "krum", "trimmed_mean"])
+@pytest.mark.parametrize("kind", ["sign turned", "a thousandfold", "free rider"])
+def test_one_malicious_client_of_ten_moves_a_robust_strategy_little_and_the_mean_far(strategy: str, kind: str):
+    def weights(strategy: str, **settings: Any) -> np.ndarray:
+        job = a_job(learning={"epochs": 3, "optimizer": "sgd", "learning_rate": 0.05}, clients=10, strategy=strategy, weights="uniform")
+        _, generator = federate(job, shares(all_records(job, n=200), 10), **settings)
+        return np.concatenate([value.numpy().ravel() for value in generator.state_dict().values()])
+
+    honest = weights("fedavg")
+    moved = np.linalg.norm(weights(strategy, grid=attacking(kind)) - weights(strategy))
+    broken = np.linalg.norm(weights("fedavg", grid=attacking(kind)) - honest)
+    start = np.concatenate([value.numpy().ravel() for value in a_job().built()[0].state_dict().values()])
+    if kind == "free rider":
+        assert moved < 0.5 * np.linalg.norm(honest - start)
+    else:
+        assert moved < 0.25 * broken
+
+
+def test_a_client_that_talks_nonsense_about_itself_costs_nobody_the_model():
+    job = a_job(learning={"epochs": 1})
+
+    class Nonsense(Tampered):
+        def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+            odd = {"served": {"shortfall": "much"}, "canaries": [7], "number": 0}
+            found = [(message, self._grid.deliver(message)) for message in messages]
+            kinds = ("evaluate", "query.canaries")
+            return [changed(r, m, facts=odd) if m.metadata.message_type in kinds and m.metadata.dst_node_id == 2 else r for m, r in found]
+
+    server, _ = federate(job, shares(all_records(job), 3), grid=lambda grid: Nonsense(grid, None))
+    assert {one.client for one in server.record(simulated=True).served} == {1, 2}
+
+
 def test_who_says_it_has_everything_weighs_no_more_than_ten_others():
     assert weighed([10.0, 12.0, 1e9]) == [10.0, 12.0, 120.0]
     assert weighed([0.0, 0.0]) == [1.0, 1.0]
