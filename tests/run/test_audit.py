@@ -43,7 +43,8 @@ def test_every_metric_of_the_contract_is_in_the_report_in_the_order_of_the_table
     from_elsewhere = {"privacy.epsilon", "privacy.delta", "privacy.claim", "privacy.empirical_epsilon", "provenance.manifest_coverage"}
     of_our_models = {"quality.log_likelihood", "quality.cross_entropy", "quality.perplexity"}
     of_a_training = {"training.stability", "training.mode_collapse", "training.duality_gap"}
-    assert unmeasured == from_elsewhere | of_our_models | of_a_training | {"quality.condition_adherence"}
+    of_a_federation = {"fairness.group_fidelity_gap", "privacy.gradient_inversion"}
+    assert unmeasured == from_elsewhere | of_our_models | of_a_training | of_a_federation | {"quality.condition_adherence"}
     assert all(finding.seconds is not None for finding in report.findings)
     assert Report.model_validate_json(report.model_dump_json()) == report
 
