@@ -27,6 +27,11 @@ def _rounds(record: FederationRecord) -> str:
     if not record.rounds:
         return "The clients were asked for counts alone, which were added up."
     used = record.participants
+    if record.level == "client":
+        asked = (
+            "all clients" if record.sample == 1 else f"each client by a secret coin that falls so with probability {number(record.sample)}"
+        )
+        return f"{number(record.rounds)} rounds by {record.strategy}; asked in a round: {asked}; who answered is a secret."
     asked = "all clients" if record.sample == 1 else f"each client with probability {number(record.sample)}"
     most = f"{number(min(used))} to {number(max(used))}" if used and min(used) < max(used) else number(used[0] if used else 0)
     players = "" if record.players == "all" else "; players that see no record were trained by the server"
@@ -41,12 +46,18 @@ def _whose_epsilon(record: FederationRecord) -> tuple[str, ...]:
     if record.level == "record":
         return (
             "Epsilon is each record's: every client clipped and noised its own steps, so it holds against the server and the other "
-            "clients too. Each client took the same plan of steps through all rounds.",
+            "clients too. Each client took the same plan of steps through all rounds. Who has records with several clients is protected by "
+            "each of them apart: for such a person their epsilons add up.",
         )
     if record.level == "client":
         return (
             "Epsilon is each client's: it bounds what the released model tells of whether a client took part at all. It rests on a server "
-            "that clips and adds noise as promised, and that saw every update: against the server itself it promises nothing.",
+            "that adds noise as promised, against which it promises nothing itself; "
+            + (
+                "and on clients that clip, since under secure aggregation nobody else can."
+                if record.secure_aggregation
+                else "it clips, too."
+            ),
         )
     return ()
 

@@ -24,6 +24,11 @@ def dealt(frame: pd.DataFrame, schema: Schema, federation: FederationSpec, *, se
         PrivacyRefused: Which values there are would have to be read from the records.
     """
     partition, clients = federation.partition, federation.clients
+    if private and schema.unit != "row" and partition.kind != "iid" and partition.by != schema.unit:
+        raise PrivacyRefused(
+            f"federation.partition {partition.kind}: rows of one {schema.unit} could lie with several clients, each of which would spend "
+            f"epsilon on them while the claim counts one; use kind iid, which keeps a {schema.unit} together"
+        )
     if partition.kind == "files":
         return _by_file(frame, clients)
     places = uniform_of_units(frame, unit=schema.unit, purpose="clients", seed=seed)

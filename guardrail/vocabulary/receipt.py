@@ -99,9 +99,9 @@ class FederationRecord(Frozen):
     simulated: bool
     """On one machine: then nothing was kept from anybody, and only the computation is that of a federation."""
     participants: tuple[int, ...]
-    """Updates that went into each round."""
+    """Updates that went into each round; of level client a secret, and empty."""
     left_out: dict[str, tuple[str, ...]]
-    """Clients whose answers could not be used, by number, and why."""
+    """Clients whose answers could not be used, by number, and why; of level client a secret, and empty."""
     served: tuple[ClientServed, ...] = ()
     """Of tables without privacy; under it every client keeps to itself what nobody paid for."""
 

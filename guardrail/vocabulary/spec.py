@@ -194,6 +194,8 @@ class Spec(Frozen):
             raise ValueError("federation.weights counts: under privacy a client's number of records is a secret; use uniform")
         if privacy is not None and privacy.schema_epsilon:
             raise ValueError("privacy.schema_epsilon: in a federation the schema travels in place of statistics, so it has to be public")
+        if privacy is not None and federation.level == "record" and self.training.batch_size is not None:
+            raise ValueError("training.batch_size: no client's number of records is public, so a batch is a share of them; leave it out")
         if privacy is None and federation.level == "client":
             raise ValueError("federation.level client says whose epsilon it is, and there is none; add a section privacy")
         if federation.level == "client" and self.sample.n is None:

@@ -66,7 +66,7 @@ def test_epsilon_of_clients_is_kept_apart_in_the_ledger(clinic: Clinic, without_
     (entry,) = Ledger(Home(clinic.home.path)).entries(said.object["receipt"]["data"])
     assert entry.unit == "client"
     assert "everything of one client (with all its records)" in card_of(clinic, said)
-    assert "against the server itself it promises nothing" in card_of(clinic, said)
+    assert "against which it promises nothing itself" in card_of(clinic, said)
 
 
 def test_a_limit_stops_a_federation_before_a_client_is_asked(clinic: Clinic, without_ray: None):
@@ -91,12 +91,15 @@ def test_a_limit_stops_a_federation_before_a_client_is_asked(clinic: Clinic, wit
         ({"partition": {"kind": "by_column", "by": "wards"}}, None, "did you mean 'ward'"),
         ({}, {"epsilon": 2, "schema_epsilon": 1}, "schema travels"),
         ({"rounds": 0}, None, "greater than 0"),
+        ({"batch": 64}, {"epsilon": 2}, "no client's number of records is public"),
     ],
 )
 def test_what_does_not_go_together_is_refused_by_name_and_nothing_is_spent(
     clinic: Clinic, federation: dict[str, Any], privacy: dict[str, Any] | None, words: str
 ):
-    said = clinic("federate", clinic.spec(generator={"name": "made"}, federation=federation, privacy=privacy))
+    training = {"batch_size": federation["batch"]} if "batch" in federation else None
+    federation = {key: value for key, value in federation.items() if key != "batch"}
+    said = clinic("federate", clinic.spec(generator={"name": "made"}, training=training, federation=federation, privacy=privacy))
     assert said.code == 2 and words in said.err, said.err
     assert not clinic.runs and said.out == ""
 

@@ -68,6 +68,13 @@ def test_iid_is_even_and_dirichlet_is_not():
     assert skewed.max() > 0.5 * skewed.sum()
 
 
+@pytest.mark.parametrize("federation", [spec(5, "dirichlet", by="hospital"), spec(3, "by_column", by="hospital"), spec(3, "files")])
+def test_a_person_whose_rows_could_lie_with_several_clients_is_charged_by_none(federation: FederationSpec):
+    """Each client spends epsilon on its own; a claim that counts one of them would be false for who is with two."""
+    with pytest.raises(PrivacyRefused, match="several clients"):
+        deal(federation, unit="person", private=True)
+
+
 def test_by_column_gives_every_value_to_one_client():
     clients = pd.Series(deal(spec(3, "by_column", by="hospital")))
     assert clients.groupby(frame()["hospital"]).agg(["min", "max"]).to_numpy().T.tolist() == [[2, 0, 1], [2, 0, 1]]

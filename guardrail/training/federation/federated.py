@@ -15,7 +15,6 @@ from ..accounting import epsilon_prv, epsilon_rdp
 from ..conduct import Conduct
 from ..contract import Batch, Generator, Recipe
 from ..loop import Progress
-from ..plain import batch_of
 from ..strategy import Dataset, Outcome, Spending
 from .job import Job
 from .learning import private_of, recipe_of
@@ -69,7 +68,7 @@ class Federated:
         return Outcome(
             counts,
             job.federation.rounds if generator.players() else 0,
-            batch_of(settled, max(1, rows // job.federation.clients)),
+            public_batch(settled, counts.records / job.federation.clients),
             settled.epochs if generator.players() else 1,
             claim_of(job, plan, counts.records) if job.privacy else None,
             None if job.privacy else rows,
@@ -89,6 +88,11 @@ def part_of(dataset: Dataset, own: np.ndarray) -> Dataset:
     index = torch.from_numpy(np.flatnonzero(own))
     records = Batch(dataset.records.x[index], dataset.records.given[index])
     return Dataset(records, dataset.tokens[own], dataset.space, None if dataset.units is None else dataset.units[own])
+
+
+def public_batch(recipe: Recipe, records: float) -> int:
+    """Of a client, on average. `records`: as they were counted, under privacy with noise: the true number is nobody's business."""
+    return recipe.batch_size or max(1, round(recipe.sample_rate * records))
 
 
 def claim_of(job: Job, plan: Sequence[Mechanism], records: float) -> PrivacyClaim:

@@ -27,6 +27,7 @@ from ...vocabulary.errors import ArtifactError, FederationFailed, SpecError
 from ..loop import Progress
 from .app import CLIENT, FAILED, JOB, OUTCOME, PROGRESS, SERVER, WEIGHTS, Here
 from .job import Job
+from .wire import LOG
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 REFUSED = "Exit Code: 305"
@@ -98,7 +99,13 @@ def join_federation(address: Address, here: Here, *, tell: Callable[[str], None]
         log = Path(folder) / "log"
         with _process(command, Path(folder), {CLIENT: str(Path(folder) / "here.json")}, log) as node:
             tell(f"client {here.number} is waiting for {address}; stop it with Ctrl-C")
-            code = node.wait()
+            told = 0
+            while (code := node.poll()) is None:
+                time.sleep(1)
+                said = [line for line in log.read_text(errors="replace").splitlines() if LOG in line]
+                for line in said[told:]:
+                    tell(line[line.index(LOG) + len(LOG) :])
+                told = len(said)
         if REFUSED in log.read_text(errors="replace"):
             raise FederationFailed(
                 f"{address} did not take this client: its key is none that the server registered, or the server's certificate is not "

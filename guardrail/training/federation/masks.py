@@ -181,7 +181,7 @@ def quantised(values: np.ndarray, step: float) -> np.ndarray:
     most = 2.0 ** (BITS - 1)
     if steps.size and not np.abs(steps).max() <= most:
         largest = float(np.abs(values).max())
-        needs = f"{largest:.4g}, which a range of {2.0 ** np.ceil(np.log2(largest)):g} would hold" if np.isfinite(largest) else "no number"
+        needs = f"more, which a range of {2.0 ** np.ceil(np.log2(largest)):g} would hold" if np.isfinite(largest) else "no number"
         raise SpecError(
             f"secure aggregation: numbers from {-step * most:g} to {step * most:g} fit, and this client has {needs}; nothing was sent: a "
             "clipped or wrapped number would make the sum another. Lower training.learning_rate, or leave secure_aggregation out"

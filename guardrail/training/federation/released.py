@@ -14,7 +14,7 @@ from ...vocabulary.receipt import FederationRecord, Receipt
 from ..contract import parameter_count
 from ..fit import versions
 from ..model import Model
-from .federated import claim_of
+from .federated import claim_of, public_batch
 from .job import Job
 from .learning import recipe_of
 from .server import plan_of
@@ -38,7 +38,7 @@ def model_of(job: Job, weights: bytes, outcome: dict[str, Any], *, started: dt.d
         data=ELSEWHERE,
         trained_rows=None if job.privacy else round(records),
         epochs=recipe.epochs if trained else 1,
-        batch_size=recipe.batch_size or max(1, round(recipe.sample_rate * records / job.federation.clients)),
+        batch_size=public_batch(recipe, records / job.federation.clients),
         steps=job.federation.rounds if trained else 0,
         learning_rate=recipe.learning_rate,
         device="clients",

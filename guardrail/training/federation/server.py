@@ -229,7 +229,8 @@ class Server:
         return tuple(found for one in said if (found := _understood(ClientServed, one)) is not None)
 
     def record(self, *, simulated: bool) -> FederationRecord:
-        spec = self.job.federation
+        """Where clients are the unit, nothing of any single one: not even in which rounds how many took part."""
+        spec, secret = self.job.federation, self.job.guards_clients
         return FederationRecord(
             clients=spec.clients,
             rounds=spec.rounds if self.generator.players() else 0,
@@ -240,9 +241,9 @@ class Server:
             level=spec.level if self.job.privacy else None,
             secure_aggregation=spec.secure_aggregation,
             simulated=simulated,
-            participants=tuple(self.participants),
+            participants=() if secret else tuple(self.participants),
             served=self._served,
-            left_out={str(number): tuple(dict.fromkeys(why)) for number, why in sorted(self.faults.items())},
+            left_out={} if secret else {str(number): tuple(dict.fromkeys(why)) for number, why in sorted(self.faults.items())},
         )
 
 

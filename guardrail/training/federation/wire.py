@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,7 @@ from flwr.clientapp import ClientApp
 
 from ...vocabulary.canaries import CanaryRecords
 from ...vocabulary.documents import parse_json
-from ...vocabulary.errors import ArtifactError, GuardrailError, Unsupported
+from ...vocabulary.errors import ArtifactError, BudgetExceeded, FederationFailed, GuardrailError, PrivacyRefused, SpecError, Unsupported
 from ...vocabulary.frozen import parse
 from ..strategy import Dataset
 from .client import Client, Memory, Update
@@ -32,6 +33,9 @@ from .masks import PublicKeys
 
 ARRAYS, FACTS, MEMORY = "arrays", "facts", "guardrail"
 HELLO, COUNT, TRAIN, CANARIES, EVALUATE = "query.hello", "query.count", "train", "query.canaries", "evaluate"
+SPEAKING = (ArtifactError, BudgetExceeded, FederationFailed, PrivacyRefused, SpecError, Unsupported)
+LOG = "guardrail: "
+"""Begins what a client says in its own log."""
 MOST_TEXT = 64 * 2**20
 """Bytes of JSON in a message, at most."""
 
@@ -101,8 +105,8 @@ def client_app(opened: Open) -> ClientApp:
                     given = content(*answer(one, arrays, facts))
                 finally:
                     keep(one.memory, context)  # also of what was refused half-way: steps taken stay taken
-            except GuardrailError as fault:
-                given = content({}, {"refused": str(fault)})
+            except Exception as fault:
+                given = content({}, {"refused": in_public(fault)})
             return Message(given, reply_to=message)
 
         return handle
@@ -147,6 +151,15 @@ def masked(one: Client, arrays: Arrays, facts: Mapping[str, Any]) -> tuple[Array
 
 def unmasked(one: Client, facts: Mapping[str, Any]) -> dict[str, str]:
     return {str(number): share.hex() for number, share in one.unmask(facts["session"], facts["alive"], facts["gone"]).items()}
+
+
+def in_public(fault: Exception) -> str:
+    """Why a client does not answer, as far as it may leave: what is wrong with a message or a budget. What is wrong with the records
+    is told with their values in it, and stays in the client's own log."""
+    if isinstance(fault, SPEAKING):
+        return str(fault)
+    print(f"{LOG}{type(fault).__name__}: {fault}", file=sys.stderr, flush=True)
+    return f"{type(fault).__name__}, of which this client's own log says more"
 
 
 def trained(update: Update, facts: Mapping[str, Any]) -> tuple[Arrays, dict[str, Any]]:

@@ -14,13 +14,13 @@ from guardrail.training.accounting import epsilon_prv
 from guardrail.training.federation import central
 from guardrail.training.federation.central import clipped, plan_for_clients, released, within_sensitivity
 from guardrail.training.federation.client import Client, Memory
-from guardrail.training.federation.federated import claim_of
+from guardrail.training.federation.federated import claim_of, public_batch
 from guardrail.training.federation.learning import private_of, recipe_of, whole
 from guardrail.training.federation.server import plan_of
 from guardrail.training.federation.simulation import Loopback
-from guardrail.training.federation.wire import MEMORY, read
+from guardrail.training.federation.wire import MEMORY, in_public, read
 from guardrail.training.secure import SecureStream
-from guardrail.vocabulary.errors import PrivacyRefused, SpecError, Unsupported
+from guardrail.vocabulary.errors import DataError, PrivacyRefused, SpecError, Unsupported
 from guardrail.vocabulary.receipt import GaussianQuery, SampledGaussian
 from tests.training.federation.small import a_job, all_records, federate, shares
 from tests.training.federation.test_rounds import Tampered
@@ -87,6 +87,13 @@ def test_a_client_that_forgot_its_training_pays_for_it_again():
     again = Client(client.job, client.dataset, 0, Memory(), reserved.append)
     again.answer([])
     assert len(reserved) == 2
+
+
+def test_what_is_wrong_with_the_records_stays_with_the_client(capsys: pytest.CaptureFixture[str]):
+    for fault in (DataError("visits.csv, row 3: age 203 of Jane Doe"), ValueError("could not convert 'Jane Doe'"), KeyError("Jane Doe")):
+        assert "Jane" not in in_public(fault)
+        assert "Jane Doe" in capsys.readouterr().err
+    assert in_public(SpecError("a stale message")) == "a stale message"
 
 
 def test_nothing_but_noisy_weights_leaves_a_client():
@@ -191,6 +198,24 @@ def test_level_client_trains_charges_clients_and_says_so():
     claim = claim_of(job, plan_of(job, generator), 0.0)
     assert claim.unit == "client" and claim.records_public == 3 and claim.bounded_by == "with all its records"
     assert [type(one) for one in claim.mechanisms] == [GaussianQuery, SampledGaussian]
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_where_clients_are_the_unit_nothing_tells_of_a_single_one(share: float):
+    job = a_job(privacy=CLIENTS, level="client", clients=5, sample=share, quorum=0.1, learning={"epochs": 1})
+
+    def lost(message: Message, reply: Message) -> None:
+        return None
+
+    server, _ = federate(job, shares(all_records(job), 5), grid=lambda grid: Tampered(grid, lost, {3}))
+    record = server.record(simulated=True)
+    assert (record.participants, record.left_out, record.served) == ((), {}, ())
+
+
+def test_the_receipts_batch_is_not_the_true_one():
+    """Also of a federation the number of records is nobody's business."""
+    recipe = recipe_of(a_job().built()[0], a_job(privacy=RECORDS))
+    assert public_batch(recipe, 1000.4) == round(recipe.sample_rate * 1000.4)
 
 
 def test_families_that_count_are_refused_for_level_client():
