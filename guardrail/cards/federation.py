@@ -35,7 +35,8 @@ def _rounds(record: FederationRecord) -> str:
     asked = "all clients" if record.sample == 1 else f"each client with probability {number(record.sample)}"
     most = f"{number(min(used))} to {number(max(used))}" if used and min(used) < max(used) else number(used[0] if used else 0)
     players = "" if record.players == "all" else "; players that see no record were trained by the server"
-    weights = "by their records" if record.weights == "counts" else "alike"
+    counted = "by their records" if record.level is None else "by their noisy counts of records"
+    weights = counted if record.weights == "counts" else "alike"
     return (
         f"{number(record.rounds)} rounds by {record.strategy}, clients weighed {weights}; asked in a round: {asked}; "
         f"updates used in a round: {most}{players}."

@@ -121,8 +121,8 @@ class FederationSpec(Frozen):
     players: Literal["all", "readers"] = "all"
     """What clients train and send: every player; or those that see records, while the server trains the others (a GAN's generator)."""
     weights: Literal["uniform", "counts"] | None = None
-    """Of a client in the average: the same for all, or by its records, up to 10 times the median. None: counts; under privacy, where
-    they are secret, and under secure aggregation, uniform."""
+    """Of a client in the average: the same for all, or by its records, up to 10 times the median; under privacy of records by its noisy
+    count of them, which is paid for. None: counts; of level client uniform."""
     sample: float = Field(default=1.0, gt=0, le=1)
     """Share of the clients in a round, each drawn by itself and in secret."""
     quorum: float = Field(default=0.5, gt=0, le=1)
@@ -143,8 +143,6 @@ class FederationSpec(Frozen):
                 f"strategy {self.strategy} ranks single updates, and under secure_aggregation nobody sees one; use fedavg, fedprox or "
                 "fedadam, or leave secure_aggregation out"
             )
-        if self.secure_aggregation and self.weights == "counts":
-            raise ValueError("federation.weights counts: under secure_aggregation clients weigh alike, since nobody sees one by itself")
         if self.secure_aggregation and not 3 <= self.clients <= MOST_MASKED:
             raise ValueError(f"secure_aggregation is for 3 to {MOST_MASKED:,} clients: the sum of two tells each the other's part")
         if self.level == "client" and self.strategy in (*RANKING, "fedadam"):
@@ -190,8 +188,8 @@ class Spec(Frozen):
         federation, privacy = self.federation, self.privacy
         if federation is None:
             return self
-        if privacy is not None and federation.weights == "counts":
-            raise ValueError("federation.weights counts: under privacy a client's number of records is a secret; use uniform")
+        if federation.level == "client" and federation.weights == "counts":
+            raise ValueError("federation.weights counts: where clients are the unit, a client's number of records is a secret; use uniform")
         if privacy is not None and privacy.schema_epsilon:
             raise ValueError("privacy.schema_epsilon: in a federation the schema travels in place of statistics, so it has to be public")
         if privacy is not None and federation.level == "record" and self.training.batch_size is not None:

@@ -83,7 +83,7 @@ def test_a_limit_stops_a_federation_before_a_client_is_asked(clinic: Clinic, wit
         ({"strategy": "krum", "clients": 10, "secure_aggregation": True}, None, "nobody sees one"),
         ({"strategy": "krum", "clients": 3}, None, "needs at least 5 clients"),
         ({"strategy": "fedmedian", "level": "client"}, {"epsilon": 1}, "does not form"),
-        ({"weights": "counts"}, {"epsilon": 1}, "number of records is a secret"),
+        ({"weights": "counts", "level": "client"}, {"epsilon": 1}, "number of records is a secret"),
         ({"level": "client"}, None, "add a section privacy"),
         ({"level": "client"}, {"epsilon": 3}, "say how many to draw"),
         ({"strategy": "fedsgd"}, None, "fedavg"),

@@ -37,6 +37,8 @@ from .counts import Answer, LocalCounts, answered
 from .job import Job
 from .learning import (
     MOMENTS,
+    WEIGHT,
+    WEIGHT_UNIT,
     Anchors,
     Arrays,
     arrays_of,
@@ -140,9 +142,14 @@ class Client:
             self._private_leg(generator, players, recipe, round_, anchors)
         else:
             loss = self._plain_leg(generator, players, recipe, round_, anchors)
-        rows = float(len(self.dataset.records))
-        weight = rows if self.job.weights == "counts" else 1.0 if rows or self.job.privacy else 0.0
-        return Update({**arrays_of(generator.cpu(), players), **self._moments}, self.memory.steps, weight, loss)
+        return Update({**arrays_of(generator.cpu(), players), **self._moments}, self.memory.steps, self._weight(), loss)
+
+    def _weight(self) -> float:
+        """In the average. Under privacy of records their noisy count, which left with the first answer and is paid for."""
+        rows = self.memory.records if self.job.local_privacy else float(len(self.dataset.records))
+        if self.job.weights == "counts":
+            return rows
+        return 1.0 if rows or self.job.privacy else 0.0
 
     # -- under masks ---------------------------------------------------------------------------------------------------------------
 
@@ -165,11 +172,15 @@ class Client:
             return masker.unmask(alive, gone)
 
     def changes(self, round_: int, weights: Arrays) -> tuple[Arrays, Update]:
-        """What a round's steps changed, to be added up under masks; clipped here where nobody else can."""
+        """What a round's steps changed, to be added up under masks, times this client's weight, which is under masks too; where clients
+        are the unit clipped, here where nobody else can, and without a weight."""
         update = self.train(round_, weights)
         before = {name: weights[name] for name in update.arrays}
-        changed = {name: value.astype(np.float64) - before[name] for name, value in update.arrays.items()}
-        return (clipped(update.arrays, before, self.job.federation.clip)[0] if self.job.guards_clients else changed), update
+        if self.job.guards_clients:
+            return clipped(update.arrays, before, self.job.federation.clip)[0], update
+        weight = update.weight / WEIGHT_UNIT
+        changed = {name: weight * (value.astype(np.float64) - before[name]) for name, value in update.arrays.items()}
+        return {**changed, WEIGHT: np.array([weight])}, update
 
     @contextmanager
     def _masking(self, session: str) -> Iterator[Masker]:

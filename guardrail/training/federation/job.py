@@ -72,9 +72,8 @@ class Job(Frozen):
 
     @property
     def weights(self) -> Literal["uniform", "counts"]:
-        if self.federation.weights is not None:
-            return self.federation.weights
-        return "uniform" if self.privacy is not None or self.federation.secure_aggregation else "counts"
+        """By records unless said otherwise; where clients are the unit all alike."""
+        return "uniform" if self.guards_clients else self.federation.weights or "counts"
 
     def document(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

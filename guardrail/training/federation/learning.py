@@ -22,6 +22,8 @@ from .job import Job
 
 Arrays = dict[str, np.ndarray]
 MOMENTS, SQUARES = "moments/", ("exp_avg_sq", "square_avg")
+WEIGHT, WEIGHT_UNIT = "weight/", 2.0**10
+"""Of a client, among the numbers under masks, in units that keep what is multiplied by it in their range."""
 NORMALISING = (nn.modules.batchnorm._NormBase,)
 
 

@@ -28,7 +28,7 @@ from .aggregation import averaged, fault_in, strategy_of
 from .central import UPDATES, clipped, noisy_shares, plan_for_clients, released, within_sensitivity
 from .counts import Answer, FederatedCounts, Local, added
 from .job import Job
-from .learning import Arrays, arrays_of, load, no_moments, private_of, recipe_of, trained_players, whole
+from .learning import WEIGHT, WEIGHT_UNIT, Arrays, arrays_of, load, no_moments, private_of, recipe_of, trained_players, whole
 from .masks import step_for
 from .roster import Roster
 from .secure_sum import SecureSum
@@ -157,10 +157,12 @@ class Server:
     def _masked(self, round_: int, drawn: Sequence[int], sent: Arrays, before: Arrays, strategy: Any, secret: Stream) -> Result:
         """A round in which it sees the sum of what they changed."""
         sums = self._secure(drawn, LARGEST_CHANGE)
-        total = sums.of("train", sent, {"round": round_}, {name: value.shape for name, value in before.items()})
+        shapes = {name: value.shape for name, value in before.items()}
         if self.job.guards_clients:
-            return self._noisy(total, before, secret), sums.facts
-        mean = {name: (value + total[name] / len(sums.facts)).astype(value.dtype) for name, value in before.items()}
+            return self._noisy(sums.of("train", sent, {"round": round_}, shapes), before, secret), sums.facts
+        total = sums.of("train", sent, {"round": round_}, {**shapes, WEIGHT: (1,)})
+        weight = max(float(total[WEIGHT][0]), 1 / WEIGHT_UNIT)
+        mean = {name: (value + total[name] / weight).astype(value.dtype) for name, value in before.items()}
         return averaged(strategy, round_, {0: Reply(mean, {"weight": 1.0})}, before), sums.facts
 
     def _noisy(self, total: Arrays, before: Arrays, source: Stream) -> Arrays:

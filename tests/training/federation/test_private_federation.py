@@ -105,7 +105,9 @@ def test_nothing_but_noisy_weights_leaves_a_client():
         return reply
 
     federate(job, shares(all_records(job), 3), grid=lambda grid: Tampered(grid, noted))
-    assert {(one["loss"], one["weight"]) for one in said} == {(None, 1.0)}
+    assert {one["loss"] for one in said} == {None}
+    weights = {one["weight"] for one in said}
+    assert len(weights) == 3 and 30.0 not in weights  # each client's noisy count, the same in both rounds; the true one is 30
     assert all(set(one) == {"round", "steps", "weight", "loss"} for one in said)
 
 

@@ -10,6 +10,7 @@ import pytest
 from flwr.app import Message
 
 from guardrail.training.federation import masks
+from guardrail.training.federation.federated import part_of
 from guardrail.training.federation.masks import Masker, PublicKeys, keystream, masker_of, quantised, restored, step_for, written
 from guardrail.training.federation.secure_sum import SecureSum, neighbours
 from guardrail.training.federation.wire import Reply, read
@@ -233,10 +234,12 @@ def test_neighbours_are_mutual_and_few():
 
 def test_a_training_under_masks_is_the_plain_one():
     learning = {"epochs": 2}
-    parts = shares(all_records(a_job()), 4)
+    whole = all_records(a_job())
+    owners = np.repeat([0, 1, 2, 3], [50, 20, 10, 10])
+    parts = [part_of(whole, owners == number) for number in range(4)]  # weighed by their records, which are under masks as well
     models = []
     for secure in (False, True):
-        job = a_job(learning=learning, clients=4, weights="uniform", secure_aggregation=secure)
+        job = a_job(learning=learning, clients=4, secure_aggregation=secure)
         models.append(federate(job, parts)[1].state_dict())
     for name, value in models[0].items():
         assert np.allclose(value, models[1][name], atol=1e-5), name
