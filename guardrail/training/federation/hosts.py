@@ -189,20 +189,26 @@ def _environment(folder: Path, more: dict[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _process(command: Sequence[str], folder: Path, more: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """With its children in a group of their own, which is ended as a whole."""
+    """With its children in a group of their own, which is ended as a whole: also where this process is told to end."""
     with log.open("wb") as out:
         process = subprocess.Popen(
             command, env=_environment(folder, more), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
+    before = signal.signal(signal.SIGTERM, _interrupted)
     try:
         yield process
     finally:
+        signal.signal(signal.SIGTERM, before)
         for sign in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(process.pid, sign)
                 process.wait(10)
             except (ProcessLookupError, subprocess.TimeoutExpired):
                 continue
+
+
+def _interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt("told to end")
 
 
 def _until_it_listens(address: Address, process: subprocess.Popen[bytes], log: Path) -> None:
