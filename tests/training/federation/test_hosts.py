@@ -90,7 +90,7 @@ def started(folder: Path, home: Path, *words: str) -> Iterator[subprocess.Popen[
     try:
         yield process
     finally:
-        process.send_signal(2)
+        process.terminate()  # an interrupt is ignored by what a background job of a shell starts
         try:
             process.wait(30)
         except subprocess.TimeoutExpired:
