@@ -98,7 +98,8 @@ def _rooted(name: str, value: Tensor) -> Tensor:
 
 
 def _squared(name: str, value: Tensor) -> Tensor:
-    return value.square() if name.endswith(SQUARES) else value
+    """A number of steps that an attack has made negative would turn powers of it into complex numbers."""
+    return value.square() if name.endswith(SQUARES) else value.clamp_min(0) if name.endswith("step") else value
 
 
 def no_moments(generator: Generator, players: Mapping[str, Player], recipe: Recipe) -> Arrays:
