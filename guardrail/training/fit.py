@@ -36,6 +36,7 @@ from .private import Private
 from .spending import LedgerSpending
 from .strategy import Dataset, Strategy
 
+FEDERATED = ("flwr",)
 VERSIONS = ("guardrail-generators", "torch", "opacus", "numpy", "pandas")
 
 
@@ -128,7 +129,7 @@ def _train(
         ledger=spending.settle(outcome.privacy),
         started=started,
         seconds=round(time.perf_counter() - clock, 3),
-        versions=versions(),
+        versions=versions(*FEDERATED if outcome.federation else ()),
     )
     classes = outcome.counts.conditions() if generator.conditional else ()
     return Model(settings.generator, generator, floor, codec, receipt, classes, outcome.monitor, outcome.canaries)
@@ -235,9 +236,9 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def versions() -> dict[str, str]:
+def versions(*more: str) -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for name in VERSIONS:
+    for name in (*VERSIONS, *more):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

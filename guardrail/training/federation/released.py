@@ -12,7 +12,7 @@ from safetensors.torch import load
 from ...vocabulary.canaries import CanaryRecord
 from ...vocabulary.receipt import FederationRecord, Receipt
 from ..contract import parameter_count
-from ..fit import versions
+from ..fit import FEDERATED, versions
 from ..model import Model
 from .federated import claim_of, public_batch
 from .job import Job
@@ -48,7 +48,7 @@ def model_of(job: Job, weights: bytes, outcome: dict[str, Any], *, started: dt.d
         ledger=None,
         started=started,
         seconds=round(seconds, 3),
-        versions=versions(),
+        versions=versions(*FEDERATED),
     )
     canaries = TypeAdapter(tuple[CanaryRecord, ...]).validate_python(outcome["canaries"])
     return Model(job.generator, generator, floor, job.codec, receipt, tuple(map(np.array, outcome["classes"])), None, canaries)
