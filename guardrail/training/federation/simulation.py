@@ -160,7 +160,12 @@ def _on_ray(app: ClientApp, clients: int, serve: Serve) -> None:
 def _quiet() -> Iterator[None]:
     """Flower and Ray tell a developer of theirs what a user of ours has no part in. Ray also reports to nobody."""
     before = logging.getLogger("flwr").level
-    settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0", "OMP_NUM_THREADS": "1"}
+    settings = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_worker_niceness": "0",  # at its own 15 clients would starve beside anything else
+        "OMP_NUM_THREADS": "1",
+    }
     kept = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     logging.getLogger("flwr").setLevel(logging.CRITICAL)
