@@ -73,6 +73,8 @@ class Evidence:
             return None if self.marks else "no sample file was examined for a manifest"
         if getattr(self, need) is not None:
             return None
+        if need == "served":
+            return self._unserved()
         return {
             "train": "no training data was given",
             "holdout": "no holdout was given: real records that the generator never saw",
@@ -80,7 +82,6 @@ class Evidence:
             "receipt": "no training receipt: these samples come from elsewhere",
             "log_likelihood": "no model of ours that gives probabilities",
             "monitor": self._unwatched(),
-            "served": self._unserved(),
             "update_attack": "no update of a client to attack: trained in one place, or by a family that sends none",
         }[need]
 
