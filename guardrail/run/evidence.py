@@ -80,7 +80,7 @@ def assemble(folder: RunFolder, material: Material, model: Model, *, home: Home)
         modality=schema.modality,
         monitor=folder.monitor,
         canaries=folder.canaries,
-        served=(model.receipt.federation.served or None) if model.receipt.federation else None,
+        served=model.receipt.served,
         update_attack=_update_attack(spec, material, schema),
         hashes=hashes,
     )

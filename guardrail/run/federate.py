@@ -100,7 +100,7 @@ def evidence_without_records(folder: RunFolder, model: Model, home: Home) -> tup
         marks=dict(states(sample_files(folder.samples), home=home)),
         modality=schema.modality,
         canaries=folder.canaries,
-        served=(model.receipt.federation.served or None) if model.receipt.federation else None,
+        served=model.receipt.served,
         hashes=hashes,
     )
     subject = Subject(

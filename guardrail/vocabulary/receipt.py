@@ -130,3 +130,8 @@ class Receipt(Frozen):
     started: AwareDatetime
     seconds: float
     versions: dict[str, str]
+
+    @property
+    def served(self) -> tuple[ClientServed, ...] | None:
+        """None where no client said how the model serves it."""
+        return (self.federation.served or None) if self.federation else None

@@ -106,7 +106,8 @@ RANKING = ("fedmedian", "krum", "trimmed_mean")
 """Strategies that look at single updates."""
 
 
-MOST_MASKED = 2**14
+MOST_MASKED = 2**14 - 1
+"""With so many numbers of 50 bits a sum stays within 64."""
 
 
 class FederationSpec(Frozen):

@@ -19,12 +19,12 @@ from ...vocabulary.spec import FederationSpec
 from .learning import MOMENTS, Arrays
 from .wire import Reply, record_of
 
-WEIGHT, ARRAYS, METRICS = "num-examples", "arrays", "metrics"
+EXAMPLES, ARRAYS, METRICS = "num-examples", "arrays", "metrics"
 MOST_WEIGHT = 10.0
 """A client's weight, at most, in medians of what all say: more than that would be one client's model."""
 
 
-COMMON: dict[str, Any] = {"fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1, "weighted_by_key": WEIGHT}
+COMMON: dict[str, Any] = {"fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1, "weighted_by_key": EXAMPLES}
 
 
 def strategy_of(spec: FederationSpec) -> Strategy:
@@ -74,7 +74,7 @@ def averaged(strategy: Strategy, round_: int, updates: Mapping[int, Reply], befo
     asked = RecordDict({ARRAYS: record_of(before)})
     replies = []
     for (node, reply), weight in zip(updates.items(), weights, strict=True):
-        content = RecordDict({ARRAYS: record_of(reply.arrays), METRICS: MetricRecord({WEIGHT: weight})})
+        content = RecordDict({ARRAYS: record_of(reply.arrays), METRICS: MetricRecord({EXAMPLES: weight})})
         replies.append(Message(content, reply_to=Message(asked, dst_node_id=node, message_type="train")))
     if isinstance(strategy, FedOpt):
         strategy.current_arrays = before  # what its own way of asking clients would have set

@@ -193,10 +193,12 @@ class Client:
             self.memory.masker = written(masker)
 
     def served(self, weights: Arrays) -> ClientServed | None:
-        """How well the trained model serves this client. Under privacy that stays here: it is computed from records, and not paid for."""
+        """How well the trained model serves this client. Under privacy that stays here: it is computed from records, and not paid for.
+        Without, the ledger is asked as for any other answer: a server could begin with this question."""
         if self.job.privacy is not None or self.job.records.modality != "tabular":
             return None
         generator, _ = self.job.built()
+        self._begin(generator)
         generator.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
         return served(self.job, generator.eval(), self.dataset, self.number)
 

@@ -15,14 +15,20 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_ssh_public_key
+from flwr.app import Context, RecordDict
 
 from guardrail.cards.federation import federation_meaning
+from guardrail.data.schema_file import load_schema
 from guardrail.privacy_accounting.receipts import read_receipt
 from guardrail.run.folder import RunFolder
+from guardrail.training.federation.app import CLIENT, Here, opened
+from guardrail.training.federation.client import Client, Memory
 from guardrail.training.federation.host_keys import make_keys, number_of
 from guardrail.training.federation.hosts import Address, free_port
-from guardrail.vocabulary.errors import InputError, SpecError
+from guardrail.vocabulary import documents
+from guardrail.vocabulary.errors import BudgetExceeded, InputError, SpecError
 from tests.conftest import Clinic, clinic_rows
+from tests.training.federation.small import a_job
 
 
 def test_without_keys_only_this_machine():
@@ -45,6 +51,25 @@ def test_keys_are_what_flower_takes_and_private_to_their_owner(tmp_path: Path):
     private = [path for path in written if path.suffix == ".key"]
     assert len(private) == 3 and all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in private)
     assert not any("ca.key" in path.name for path in written)  # nobody can issue more
+
+
+def test_a_clients_limit_refuses_what_the_server_asks_beyond_it(clinic: Clinic, monkeypatch: pytest.MonkeyPatch):
+    """The server's spec decides epsilon, and whether there is any; the client's ledger decides whether it takes part."""
+    assert clinic("budget", "visits.csv", "--limit", "3").code == 0
+    here = Here(number=0, data=str(clinic.folder / "visits.csv"), server="elsewhere")
+    schema = load_schema(clinic.folder / "schema.yaml")
+    monkeypatch.setenv("GUARDRAIL_HOME", str(clinic.home.path))
+    context = Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config={})
+    documents.write_json(clinic.folder / "here.json", here.model_dump())
+    monkeypatch.setenv(CLIENT, str(clinic.folder / "here.json"))
+    for privacy in (None, {"epsilon": 5, "canaries": 0}):
+        job = a_job(privacy=privacy).model_copy(update={"records": schema})
+        number, dataset, reserve = opened(context, job)
+        with pytest.raises(BudgetExceeded, match="refused by the limit"):
+            Client(job, dataset, number, Memory(), reserve).answer([])
+    job = a_job(privacy={"epsilon": 3, "canaries": 0}).model_copy(update={"records": schema})
+    number, dataset, reserve = opened(context, job)
+    Client(job, dataset, number, Memory(), reserve).answer([])
 
 
 def test_keys_in_use_are_not_overwritten(tmp_path: Path):

@@ -8,20 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from flwr.app import Message
 
 from guardrail.training.accounting import epsilon_prv
 from guardrail.training.federation import central
 from guardrail.training.federation.central import clipped, plan_for_clients, released, within_sensitivity
 from guardrail.training.federation.client import Client, Memory
-from guardrail.training.federation.federated import claim_of, public_batch
+from guardrail.training.federation.federated import Federated, claim_of
 from guardrail.training.federation.learning import private_of, recipe_of, whole
 from guardrail.training.federation.server import plan_of
 from guardrail.training.federation.simulation import Loopback
 from guardrail.training.federation.wire import MEMORY, in_public, read
 from guardrail.training.secure import SecureStream
 from guardrail.vocabulary.errors import DataError, PrivacyRefused, SpecError, Unsupported
-from guardrail.vocabulary.receipt import GaussianQuery, SampledGaussian
+from guardrail.vocabulary.receipt import GaussianQuery, Mechanism, SampledGaussian
 from tests.training.federation.small import a_job, all_records, federate, shares
 from tests.training.federation.test_rounds import Tampered
 
@@ -215,9 +216,20 @@ def test_where_clients_are_the_unit_nothing_tells_of_a_single_one(share: float):
 
 
 def test_the_receipts_batch_is_not_the_true_one():
-    """Also of a federation the number of records is nobody's business."""
-    recipe = recipe_of(a_job().built()[0], a_job(privacy=RECORDS))
-    assert public_batch(recipe, 1000.4) == round(recipe.sample_rate * 1000.4)
+    """Also of a federation the number of records is nobody's business: what is printed follows from the noisy count."""
+
+    class Unasked:
+        def reserve(self, mechanisms: tuple[Mechanism, ...]) -> None:
+            """Nothing to keep."""
+
+    job = a_job(privacy={"epsilon": 0.1, "noise": "seeded", "canaries": 0}, learning={"epochs": 1})
+    dataset, (generator, _) = all_records(job), job.built()
+    strategy = Federated(job, np.arange(len(dataset.tokens)) % 3, Unasked(), in_process=True)
+    recipe = strategy.recipe(generator)
+    outcome = strategy.fit(generator, dataset, recipe, seed=0, device=torch.device("cpu"), report=lambda _: None)
+    assert outcome.privacy is not None and abs(outcome.privacy.records_public - 90) > 30  # at this epsilon the count is far off
+    assert outcome.batch_size == max(1, round(recipe.sample_rate * outcome.privacy.records_public / 3))
+    assert outcome.trained_rows is None
 
 
 def test_families_that_count_are_refused_for_level_client():

@@ -15,6 +15,7 @@ from guardrail.training.federation.masks import Masker, PublicKeys, keystream, m
 from guardrail.training.federation.secure_sum import SecureSum, neighbours
 from guardrail.training.federation.wire import Reply, read
 from guardrail.vocabulary.errors import FederationFailed, GuardrailError, SpecError
+from guardrail.vocabulary.spec import MOST_MASKED
 from tests.training.federation.small import a_job, all_records, federate, shares
 from tests.training.federation.test_rounds import Tampered
 
@@ -136,11 +137,10 @@ def test_a_number_that_does_not_fit_is_refused_with_the_range_that_would_hold_it
 
 
 def test_as_many_clients_as_a_spec_may_have_do_not_wrap():
-    most = quantised(np.array([8.0, -8.0]), STEP)
-    total = np.zeros(2, np.uint64)
-    for _ in range(2**13):  # half of them at the very edge; the other half would double it
-        total += most
-    assert np.allclose(restored(total, STEP), [8.0 * 2**13, -8.0 * 2**13])
+    total = quantised(np.array([8.0, -8.0]), STEP) * np.uint64(MOST_MASKED)  # all of them at the very edge
+    assert np.allclose(restored(total, STEP), [8.0 * MOST_MASKED, -8.0 * MOST_MASKED])
+    with pytest.raises(ValueError, match="secure_aggregation is for 3 to"):
+        a_job(clients=MOST_MASKED + 1, secure_aggregation=True)
 
 
 # -- what a client refuses -----------------------------------------------------------------------------------------------------------

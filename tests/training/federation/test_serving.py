@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from guardrail.audits.fairness.clients import Clients
+from guardrail.training.federation.client import Client, Memory
 from guardrail.training.federation.federated import part_of
+from guardrail.training.federation.learning import whole
+from guardrail.vocabulary.errors import BudgetExceeded
 from guardrail.vocabulary.evidence import Evidence
 from tests.training.federation.small import a_job, all_records, federate, shares
 
@@ -29,6 +33,18 @@ def test_clients_who_are_alike_are_served_alike():
     job = a_job("marginals", clients=3)
     server, _ = federate(job, shares(all_records(job, n=900), 3))
     assert all(abs(one.shortfall) < 0.03 for one in server.served())
+
+
+def test_a_server_that_asks_this_first_is_refused_by_the_ledger_like_any_other():
+    """A limit admits no training without privacy, and this answer is computed from the records as well."""
+    job = a_job("marginals")
+
+    def limited(_: object) -> None:
+        raise BudgetExceeded("refused by the limit")
+
+    client = Client(job, shares(all_records(job), 3)[0], 0, Memory(), limited)
+    with pytest.raises(BudgetExceeded):
+        client.served(whole(job.built()[0]))
 
 
 def test_under_privacy_no_client_says():
