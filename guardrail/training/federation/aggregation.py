@@ -62,6 +62,14 @@ def fault_in(reply: Reply, like: Arrays, round_: int) -> str:
     return ""
 
 
+def miscounted(reply: Reply) -> str:
+    """Why this count cannot be used; empty where it can."""
+    if reply.refused:
+        return reply.refused
+    strange = [name for name, value in reply.arrays.items() if not np.isfinite(value).all()]
+    return f"counted {strange[0]} with values that are no numbers" if strange else ""
+
+
 def averaged(strategy: Strategy, round_: int, updates: Mapping[int, Reply], before: Arrays) -> Arrays:
     """The next weights. `updates`: by client, without faults. What FedAdam makes of a sum is a step: moments are averaged as they are."""
     if isinstance(strategy, FedOpt):

@@ -78,7 +78,7 @@ def noisy_shares(answer: Answer, plan: Sequence[Mechanism], source: Stream) -> A
 def within_sensitivity(answer: Answer, space: TokenSpace) -> Answer:
     """A client's shares, whatever it sent: each column at most 1 in L2."""
     sizes = {"tokens": space.sizes, "classes": space.conditions}
-    return {name: np.concatenate([np.zeros(0), *_bounded(value, sizes[name])]) for name, value in answer.items()}
+    return {name: np.concatenate([np.zeros(0), *_bounded(value, sizes[name])]) for name, value in answer.items() if name in sizes}
 
 
 def _bounded(values: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...vocabulary.errors import FederationFailed
 from ...vocabulary.spaces import TokenSpace
 from ..contract import Batch, Counts, Generator
 from ..strategy import smoothed_shares
@@ -102,7 +103,10 @@ def answered(
 
 
 def added(answers: Sequence[Answer]) -> Answer:
-    """The answer of all clients together."""
+    """The answer of all clients together; FederationFailed where they answer different questions."""
+    shapes = [{name: value.shape[1:] if name in ("rows", "counts") else value.shape for name, value in one.items()} for one in answers]
+    if any(one != shapes[0] for one in shapes):
+        raise FederationFailed("the clients' counts do not fit together: one of them counts other things than the others")
     if "rows" not in answers[0]:
         return {name: np.sum([answer[name] for answer in answers], axis=0) for name in answers[0]}
     rows = np.concatenate([answer["rows"] for answer in answers])

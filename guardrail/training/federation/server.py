@@ -24,7 +24,7 @@ from ..loop import Progress, sound, train
 from ..optimizers import optimizer_of
 from ..private_turn import FreeTurn
 from ..secure import SecureStream, SeededStream, Stream, poisson_batch
-from .aggregation import averaged, fault_in, strategy_of
+from .aggregation import averaged, fault_in, miscounted, strategy_of
 from .central import UPDATES, clipped, noisy_shares, plan_for_clients, released, within_sensitivity
 from .counts import Answer, FederatedCounts, Local, added
 from .job import Job
@@ -90,9 +90,10 @@ class Server:
             answer = sums.of("count", flattened(self.answers), {})
             heard = len(sums.facts)
         else:
-            good = self._roster.ask_good(COUNT, dict.fromkeys(numbers, (flattened(self.answers), {})))
-            bounded = (within_sensitivity(reply.arrays, space) if self.job.guards_clients else reply.arrays for reply in good.values())
-            answer, heard = added(list(bounded)), len(good)
+            replies = self._roster.ask(COUNT, dict.fromkeys(numbers, (flattened(self.answers), {})))
+            answers = [reply.arrays for reply in self._roster.good(replies, miscounted).values()]
+            answer = added([within_sensitivity(one, space) for one in answers] if self.job.guards_clients else answers)
+            heard = len(answers)
         if heard < len(numbers):
             raise FederationFailed("a count without some of the clients would be another question; all of them have to answer")
         if self.job.guards_clients:
