@@ -7,6 +7,8 @@ import os
 import sys
 import traceback
 
+from .interrupts import wait_for_imports
+
 _NO_PLACE = {
     errno.EACCES,
     errno.EPERM,
@@ -22,6 +24,7 @@ _NO_PLACE = {
 
 
 def main() -> None:
+    wait_for_imports()
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # before a command had begun

@@ -143,6 +143,44 @@ def ended(process: subprocess.Popen[str]) -> str:
     return err
 
 
+IMPORTS = """
+import importlib.abc, importlib.machinery, os, signal, sys, time
+from guardrail.interrupts import wait_for_imports
+
+class Slow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path, target=None):
+        return importlib.machinery.ModuleSpec(name, self) if name == "slow" else None
+
+    def exec_module(self, module):
+        for _ in range(int(sys.argv[1])):
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.5)
+        print("imported")
+
+wait_for_imports()
+sys.meta_path.insert(0, Slow())
+try:
+    import slow
+    time.sleep(30)
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+@pytest.mark.parametrize(("presses", "said"), [(1, ["imported", "stopped"]), (2, ["stopped"])])
+def test_an_interrupt_waits_until_an_import_is_over_but_not_twice(presses: int, said: list[str]):
+    """Within one, Python may make another error of it, and the C++ of a library end the process."""
+    command = [sys.executable, "-c", IMPORTS, str(presses)]
+    hearing = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=20, **hearing).stdout.split() == said
+
+
+def test_who_ignores_interrupts_goes_on_ignoring_them():
+    command = [sys.executable, "-c", IMPORTS.replace("sleep(30)", "sleep(0)"), "2"]
+    deaf = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=20, **deaf).stdout.split() == ["imported"]
+
+
 LONG = {"generator": {"name": "made", "options": {"hidden": [16]}}, "training": {"epochs": 50}, "privacy": PRIVATE}
 
 
