@@ -18,9 +18,12 @@ from ..reports import publish, write_report
 from ..training.federation.hosts import Address, serve
 from ..training.federation.job import Job
 from ..training.federation.released import model_of
+from ..training.federation.state import ServerFile
+from ..training.fit import FEDERATED, versions
 from ..training.loop import Progress
 from ..training.model import Model
-from ..vocabulary.errors import SpecError
+from ..vocabulary import documents
+from ..vocabulary.errors import FederationFailed, SpecError
 from ..vocabulary.evidence import Evidence
 from ..vocabulary.report import Report, Subject, Verdict
 from ..vocabulary.schema import Schema
@@ -57,13 +60,30 @@ def serve_run(order: Order, address: Address, *, home: Home, runs: Path, listene
         watch.history.append(progress)
         listener.training(progress)
 
-    weights, outcome = serve(job, address, report=report, tell=listener.stage)
+    kept = ServerFile(runs / ".federations" / _key(job))
+    if kept.path.exists():
+        listener.stage(
+            f"going on after round {kept.read().round} of {job.federation.rounds}, where an earlier start of it ended; {kept.advice}"
+        )
+    try:
+        weights, outcome = serve(job, address, kept, report=report, tell=listener.stage)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; the same command goes on after the last whole round: {kept.advice}") from None
+    except FederationFailed as fault:
+        raise FederationFailed(f"{fault}. The same command goes on after the last whole round; {kept.advice}") from None
     model = model_of(job, weights, outcome, started=started, seconds=time.perf_counter() - clock)
     folder = RunFolder(runs / new_id(spec.name))
     with building(folder.path) as partial:
         write_training(partial, portable(order), model, order.words, watch)
+    kept.remove()
     register(folder, home, ())
     return _judged(order, folder, model, home, listener)
+
+
+def _key(job: Job) -> str:
+    """Of a training: the same spec under other versions is another one."""
+    what = {"job": job.document(), "versions": versions(*FEDERATED)}
+    return documents.sha256_of(documents.canonical_json(what)).removeprefix("sha256:")[:16]
 
 
 def _judged(order: Order, folder: RunFolder, model: Model, home: Home, listener: Listener) -> Served:

@@ -7,15 +7,12 @@ save: the batches and the draws of every step follow from the seed, the player a
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from ..vocabulary import documents
@@ -23,6 +20,7 @@ from ..vocabulary.errors import ArtifactError
 from .distributed import ALONE, World
 from .loop import Companion, Training, Turn
 from .optimizers import moments_of, put_moments
+from .tensor_file import read_tensors, under, write_tensors
 
 FILE = "checkpoint.safetensors"
 FORMAT = "guardrail checkpoint 1"
@@ -68,7 +66,6 @@ class Checkpoints:
 
     def write(self, training: Training, notes: Mapping[str, Any]) -> None:
         header = {
-            "format": FORMAT,
             "key": self.key,
             "step": training.step,
             "seconds": training.seconds,
@@ -76,20 +73,12 @@ class Checkpoints:
             "numbers": {name: cast(Resumable, turn).number for name, turn in training.turns.items()},
             "notes": notes,
         }
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(training).items()}
-        documents.write_atomic(self.path, save(tensors, metadata={"guardrail": json.dumps(header, allow_nan=False)}), mode=0o600)
+        write_tensors(self.path, FORMAT, header, _tensors(training))
         self.step, self._written = training.step, time.monotonic()
 
     def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         advice = f"delete {self.folder} to train from the start"
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                header = documents.parse_json((file.metadata() or {})["guardrail"], where=str(self.path), error=ArtifactError)
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        except (OSError, SafetensorError, KeyError, ArtifactError) as fault:
-            raise ArtifactError(f"{self.path}: not a checkpoint of guardrail, or damaged ({fault}); {advice}") from None
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
-            raise ArtifactError(f"{self.path}: not a checkpoint that this version reads; {advice}")
+        header, tensors = read_tensors(self.path, FORMAT, advice=advice)
         if header["key"] != self.key:
             raise ArtifactError(
                 f"{self.path} is of another training: spec, data, seed, or a version of guardrail or torch differ, and going on would mix "
@@ -99,12 +88,12 @@ class Checkpoints:
 
     def _put_back(self, training: Training, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         try:
-            training.generator.load_state_dict(_under("weights.", tensors))
-            means = _under("average.", tensors)
+            training.generator.load_state_dict(under("weights.", tensors))
+            means = under("average.", tensors)
             for i, mean in enumerate(training.average.means):
                 mean.copy_(means[str(i)])
             for name, turn in training.turns.items():
-                put_moments(turn.optimizer, _under(f"optimizer.{name}.", tensors))
+                put_moments(turn.optimizer, under(f"optimizer.{name}.", tensors))
                 cast(Resumable, turn).number = header["numbers"][name]
         except (RuntimeError, KeyError, ValueError) as fault:
             raise ArtifactError(f"{self.path} does not fit this model ({fault}); delete {self.folder} to train from the start") from None
@@ -125,7 +114,3 @@ def _tensors(training: Training) -> dict[str, Tensor]:
     for name, turn in training.turns.items():
         found |= {f"optimizer.{name}.{key}": value for key, value in moments_of(turn.optimizer).items()}
     return found
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +21,29 @@ from ...registry.ledger import Ledger
 from ...vocabulary import documents
 from ...vocabulary.errors import ArtifactError, GuardrailError
 from ...vocabulary.frozen import Frozen, parse
-from ...vocabulary.receipt import Mechanism
 from ...vocabulary.spec import DataSpec
 from ..loop import Progress
 from ..model import encode
 from ..spending import LedgerSpending
 from ..strategy import Dataset
+from .client import Reserve
 from .job import Job
 from .server import Server
-from .wire import client_app
+from .state import PROGRESS, ClientFile, ServerFile
+from .wire import Participant, client_app
 
 from flwr.app import Context  # isort: skip - after `wire`, which tells Flower to report to nobody
 from flwr.serverapp import Grid, ServerApp
 
 SERVER, CLIENT = "GUARDRAIL_FEDERATION_SERVER", "GUARDRAIL_FEDERATION_CLIENT"
 """A folder of the server's, a file of the client's."""
-JOB, PROGRESS, WEIGHTS, OUTCOME, FAILED = "job.json", "progress.jsonl", "weights.safetensors", "outcome.json", "failed.json"
+ORDER, WEIGHTS, OUTCOME, FAILED = "order.json", "weights.safetensors", "outcome.json", "failed.json"
+
+
+class ServerOrder(Frozen):
+    job: Job
+    kept: str
+    """Folder of its state."""
 
 
 class Here(Frozen):
@@ -71,15 +77,19 @@ def server_app() -> ServerApp:
 
 
 def _serve(grid: Grid, folder: Path) -> None:
-    job = parse(Job, documents.read_json(folder / JOB, error=ArtifactError), where=JOB, error=ArtifactError)
+    order = parse(ServerOrder, documents.read_json(folder / ORDER, error=ArtifactError), where=ORDER, error=ArtifactError)
+    job, kept = order.job, ServerFile(Path(order.kept))
     generator, floor = job.built()
-    with (folder / PROGRESS).open("a") as log:
+    with (kept.folder / PROGRESS).open("a") as log:
 
         def report(progress: Progress) -> None:
             said = {"step": progress.step, "steps": progress.steps, "seconds": progress.seconds, "loss": progress.loss}
             print(json.dumps(said), file=log, flush=True)
 
-        server = Server(job, generator, floor, grid, report, tell=lambda text: print(json.dumps({"note": text}), file=log, flush=True))
+        def tell(text: str) -> None:
+            print(json.dumps({"note": text}), file=log, flush=True)
+
+        server = Server(job, generator, floor, grid, report, tell, kept)
         server.run()
         canaries = server.canaries()
     counts = server.counts_of_floor()
@@ -97,15 +107,23 @@ def _serve(grid: Grid, folder: Path) -> None:
 # -- the client's ------------------------------------------------------------------------------------------------------------------------
 
 
-def opened(context: Context, job: Job) -> tuple[int, Dataset, Callable[[tuple[Mechanism, ...]], None]]:
+def _here() -> Here:
+    return parse(Here, documents.read_json(Path(os.environ[CLIENT]), error=ArtifactError), where=os.environ[CLIENT], error=ArtifactError)
+
+
+def file_of(job: Job) -> ClientFile:
+    return ClientFile(Home.find().path / "federations", job, _here().number)
+
+
+def opened(context: Context, job: Job) -> Participant:
     """The records of this machine, encoded by the schema that came; and the ledger of this machine's home, which is asked before the
     first step like for any other training."""
-    here = parse(Here, documents.read_json(Path(os.environ[CLIENT]), error=ArtifactError), where=os.environ[CLIENT], error=ArtifactError)
-    home = Home.find()
+    here, home = _here(), Home.find()
     material = material_of(here, job, home)
     codec, (generator, _) = job.codec, job.built()
     tokens, units = codec.encode(material.train, "tokens"), material.units if job.local_privacy else None
-    return here.number, Dataset(encode(codec, material.train, generator), tokens, codec.tokens, units), _spending(here, job, material, home)
+    dataset = Dataset(encode(codec, material.train, generator), tokens, codec.tokens, units)
+    return Participant(here.number, dataset, _spending(here, job, material, home), material.fingerprint)
 
 
 def material_of(here: Here, job: Job, home: Home) -> Material:
@@ -114,7 +132,7 @@ def material_of(here: Here, job: Job, home: Home) -> Material:
     return prepare(source.frame, job.records, data, privacy=job.privacy, seed=job.seed, home=home, kind=source.modality)
 
 
-def _spending(here: Here, job: Job, material: Material, home: Home) -> Callable[[tuple[Mechanism, ...]], None]:
+def _spending(here: Here, job: Job, material: Material, home: Home) -> Reserve:
     what = f"federate {job.generator.name} with {here.server}"
     privacy = job.local_privacy
     return LedgerSpending(Ledger(home), material.fingerprint, material.schema.unit, privacy, what, None, lambda _: None).reserve
@@ -123,4 +141,4 @@ def _spending(here: Here, job: Job, material: Material, home: Home) -> Callable[
 def client() -> Any:
     torch.set_num_threads(1)
     np.seterr(all="ignore")
-    return client_app(opened)
+    return client_app(opened, file_of)

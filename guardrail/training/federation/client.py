@@ -52,30 +52,13 @@ from .learning import (
 )
 from .masks import Masker, PublicKeys, masker_of, written
 from .serving import served
+from .state import Memory
 
 CPU = torch.device("cpu")
 WORDLESS = Conduct(monitor=False)
 
 
-@dataclass
-class Memory:
-    """Of one training; numbers and arrays, so that it can be written down."""
-
-    job: str = ""
-    answered: int = 0
-    """Questions."""
-    rounds: int = 0
-    """The last one that this client trained in."""
-    steps: int = 0
-    """Taken on these records, in all rounds."""
-    records: float = 0.0
-    """Their noisy count, which came with the first answer: a second one would be a second release."""
-    counted: str = ""
-    """Canaries of the answers, as JSON."""
-    masker: str = ""
-    """Of the present session of secure aggregation, as JSON: its secrets stay with this client."""
-    canaries: Arrays = field(default_factory=dict)
-    """Of the gradients, by player and part."""
+Reserve = Callable[[tuple[Mechanism, ...]], None]
 
 
 @dataclass(frozen=True)
@@ -95,9 +78,10 @@ class Client:
     job: Job
     dataset: Dataset
     number: int
-    memory: Memory
-    reserve: Callable[[tuple[Mechanism, ...]], None] = lambda _: None
+    reserve: Reserve = lambda _: None
     """Told once what will bound what leaves, before the records are read."""
+    fingerprint: str = ""
+    memory: Memory = field(default_factory=Memory)
     device: torch.device = CPU
     _counts: NoisyCounts | None = field(default=None, init=False)
     _moments: Arrays = field(default_factory=dict, init=False)
@@ -221,14 +205,14 @@ class Client:
         return CanaryRecords.model_validate_json(self.memory.counted).canaries if self.memory.counted else ()
 
     def _begin(self, generator: Generator) -> None:
-        """A new training pays for everything at once; whoever forgot that it paid pays again."""
-        if self.memory.job == self.job.key:
+        """A new training pays for everything at once; whoever forgot that it paid, or has other records now, pays again."""
+        if (self.memory.job, self.memory.data) == (self.job.key, self.fingerprint):
             return
         if self.job.local_privacy:
             self.reserve(tuple(self._plan(generator)))
         else:
             self.reserve(())
-        vars(self.memory).update(vars(Memory(job=self.job.key, masker=self.memory.masker)))
+        vars(self.memory).update(vars(Memory(job=self.job.key, data=self.fingerprint, masker=self.memory.masker)))
 
     def _plan(self, generator: Generator) -> list[Mechanism]:
         return private_of(self.job).planner.plan(generator, self.job.codec.tokens, recipe_of(generator, self.job))

@@ -9,7 +9,7 @@ put into words: not even one that is a function of the present parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -113,3 +113,16 @@ def added(answers: Sequence[Answer]) -> Answer:
     counts = np.concatenate([answer["counts"] for answer in answers])
     found, places = np.unique(rows, axis=0, return_inverse=True)
     return {"rows": found, "counts": np.rint(np.bincount(places.ravel(), counts, minlength=len(found))).astype(np.int64)}
+
+
+def flattened(answers: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """A list of answers as arrays with names of their own."""
+    return {f"{i:04d}/{name}": value for i, answer in enumerate(answers) for name, value in answer.items()}
+
+
+def unflattened(arrays: Mapping[str, np.ndarray]) -> list[Answer]:
+    found: dict[int, Answer] = {}
+    for key, value in arrays.items():
+        place, _, name = key.partition("/")
+        found.setdefault(int(place), {})[name] = value
+    return [found[place] for place in sorted(found)]

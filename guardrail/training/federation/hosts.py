@@ -6,6 +6,7 @@ SuperLink's port with its certificate may submit one: let nobody but the clients
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
@@ -25,15 +26,21 @@ from typing import Any
 from ...vocabulary import documents
 from ...vocabulary.errors import ArtifactError, FederationFailed, SpecError
 from ..loop import Progress
-from .app import CLIENT, FAILED, JOB, OUTCOME, PROGRESS, SERVER, WEIGHTS, Here
+from .app import CLIENT, FAILED, ORDER, OUTCOME, SERVER, WEIGHTS, Here, ServerOrder
 from .job import Job
+from .state import PROGRESS, ServerFile
 from .wire import LOG
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 REFUSED = "Exit Code: 305"
 """What a SuperNode's log says where the SuperLink does not know it, or it the SuperLink."""
+TAKEN = "Receiving: "
+"""And where it was sent something."""
 START_SECONDS = 90
 """How long a process of Flower may take to listen."""
+AGAIN_SECONDS = 3
+LAST = 1200
+"""Letters of a log that are told."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 APP = {
     "pyproject.toml": """[build-system]
@@ -88,41 +95,64 @@ class Address:
 
 
 def join_federation(address: Address, here: Here, *, tell: Callable[[str], None]) -> None:
-    """Takes part until it is stopped; KeyboardInterrupt ends it."""
+    """Takes part until it is stopped; KeyboardInterrupt ends it. A server that took this client once is waited for when it is gone.
+
+    Raises:
+        FederationFailed: The server does not take this client.
+    """
     secured = ["--insecure"]
     if address.keys is not None:
         secured = ["--root-certificates", address.key("ca.pem"), "--auth-supernode-private-key", address.key("node.key")]
-    with tempfile.TemporaryDirectory(prefix="guardrail-client-") as folder:
-        documents.write_json(Path(folder) / "here.json", here.model_dump())
-        own = ["--host", "127.0.0.1", "--port", str(free_port())]
-        command = [_program("flower-supernode"), *secured, "--superlink", str(address), *own, "--node-config", f"number={here.number}"]
-        log = Path(folder) / "log"
-        with _process(command, Path(folder), {CLIENT: str(Path(folder) / "here.json")}, log) as node:
-            tell(f"client {here.number} is waiting for {address}; stop it with Ctrl-C")
-            told = 0
-            while (code := node.poll()) is None:
-                time.sleep(1)
-                said = [line for line in log.read_text(errors="replace").splitlines() if LOG in line]
-                for line in said[told:]:
-                    tell(line[line.index(LOG) + len(LOG) :])
-                told = len(said)
-        if REFUSED in log.read_text(errors="replace"):
-            raise FederationFailed(
-                f"{address} did not take this client: its key is none that the server registered, or the server's certificate is not "
-                f"by the authority of ca.pem. Flower says: {_last_words(log)}"
-            )
-        raise FederationFailed(f"the client's SuperNode ended with code {code}: {_last_words(log)}")
+    tell(f"client {here.number} is waiting for {address}; stop it with Ctrl-C")
+    taken = False
+    while True:
+        with tempfile.TemporaryDirectory(prefix="guardrail-client-") as folder:
+            documents.write_json(Path(folder) / "here.json", here.model_dump())
+            own = ["--host", "127.0.0.1", "--port", str(free_port())]
+            command = [_program("flower-supernode"), *secured, "--superlink", str(address), *own, "--node-config", f"number={here.number}"]
+            code, said = _take_part(command, Path(folder), tell)
+        taken = taken or TAKEN in said
+        if not taken:
+            break
+        tell(f"{address} is gone, or does not know this client any more; waiting for it")
+        time.sleep(AGAIN_SECONDS)
+    if REFUSED in said:
+        raise FederationFailed(
+            f"{address} did not take this client: its key is none that the server registered, or the server's certificate is not "
+            f"by the authority of ca.pem. Flower says: {said[-LAST:]}"
+        )
+    raise FederationFailed(f"the client's SuperNode ended with code {code}: {said[-LAST:]}")
 
 
-def serve(job: Job, address: Address, *, report: Callable[[Progress], None], tell: Callable[[str], None]) -> tuple[bytes, dict[str, Any]]:
+def _take_part(command: Sequence[str], folder: Path, tell: Callable[[str], None]) -> tuple[int, str]:
+    """Until the SuperNode ends: its code and its log."""
+    log = folder / "log"
+    with _process(command, folder, {CLIENT: str(folder / "here.json")}, log) as node:
+        told = 0
+        while (code := node.poll()) is None:
+            time.sleep(1)
+            said = [line for line in log.read_text(errors="replace").splitlines() if LOG in line]
+            for line in said[told:]:
+                tell(line[line.index(LOG) + len(LOG) :])
+            told = len(said)
+    return code, COLOURS.sub("", log.read_text(errors="replace")).strip()
+
+
+def serve(
+    job: Job, address: Address, kept: ServerFile, *, report: Callable[[Progress], None], tell: Callable[[str], None]
+) -> tuple[bytes, dict[str, Any]]:
     """The trained weights as safetensors, and what is to be known of the training.
+
+    Args:
+        kept: what was done so far; a training that was begun there goes on.
 
     Raises:
         FederationFailed: Clients failed, or Flower did.
     """
     with tempfile.TemporaryDirectory(prefix="guardrail-server-") as name:
         folder = Path(name)
-        documents.write_json(folder / JOB, job.document())
+        order = ServerOrder(job=kept.begun(job), kept=str(kept.folder.resolve()))
+        documents.write_json(folder / ORDER, order.model_dump(mode="json"))
         app = folder / "app"
         app.mkdir()
         for file, text in APP.items():
@@ -140,17 +170,17 @@ def serve(job: Job, address: Address, *, report: Callable[[Progress], None], tel
                 _flwr(folder, "supernode", "register", str(public.resolve()), "guardrail")
             tell(f"listening on {address}; waiting for {job.federation.clients} clients")
             _flwr(folder, "run", str(app), "guardrail")
-            _follow(folder, link, log, report, tell)
+            _follow(folder, kept.folder / PROGRESS, link, log, report, tell)
         return (folder / WEIGHTS).read_bytes(), documents.read_json(folder / OUTCOME, error=ArtifactError)
 
 
 def _follow(
-    folder: Path, link: subprocess.Popen[bytes], log: Path, report: Callable[[Progress], None], tell: Callable[[str], None]
+    folder: Path, progress: Path, link: subprocess.Popen[bytes], log: Path, report: Callable[[Progress], None], tell: Callable[[str], None]
 ) -> None:
     told = 0
     while True:
         finished = (folder / OUTCOME).exists() or (folder / FAILED).exists()
-        lines = (folder / PROGRESS).read_text().splitlines(keepends=True) if (folder / PROGRESS).exists() else []
+        lines = progress.read_text().splitlines(keepends=True) if progress.exists() else []
         for line in lines[told:] if not lines or lines[-1].endswith("\n") else lines[told:-1]:
             said, told = json.loads(line), told + 1
             if "note" in said:
@@ -192,7 +222,13 @@ def _process(command: Sequence[str], folder: Path, more: dict[str, str], log: Pa
     """With its children in a group of their own, which is ended as a whole: also where this process is told to end."""
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, env=_environment(folder, more), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            env=_environment(folder, more),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
     before = signal.signal(signal.SIGTERM, _interrupted)
     try:
@@ -205,6 +241,12 @@ def _process(command: Sequence[str], folder: Path, more: dict[str, str], log: Pa
                 process.wait(10)
             except (ProcessLookupError, subprocess.TimeoutExpired):
                 continue
+
+
+def _end_with_parent() -> None:
+    """Runs in the new process. Whoever is killed outright cannot end its children: where the system can, it does."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG; Flower's own children watch their parents
 
 
 def _interrupted(*_: Any) -> None:
@@ -225,7 +267,7 @@ def _until_it_listens(address: Address, process: subprocess.Popen[bytes], log: P
 
 def _last_words(log: Path) -> str:
     text = COLOURS.sub("", log.read_text(errors="replace")).strip() if log.exists() else ""
-    return text[-1200:] or "it said nothing"
+    return text[-LAST:] or "it said nothing"
 
 
 def _program(name: str) -> str:

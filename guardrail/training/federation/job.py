@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -27,6 +26,8 @@ class Job(Frozen):
     """The schema of the records, which is public under privacy."""
     seed: int
     """Public streams only."""
+    training: str = ""
+    """Name of this training, by which clients know it again once the server was started again; empty where they keep nothing."""
 
     @classmethod
     def of(
@@ -41,7 +42,7 @@ class Job(Frozen):
         learning = LearningSettings(**{name: getattr(training, name) for name in LearningSettings.model_fields})
         return cls(generator=generator, learning=learning, privacy=privacy, federation=federation, records=records, seed=seed)
 
-    @cached_property
+    @property
     def key(self) -> str:
         return sha256_of(canonical_json(self.model_dump(mode="json")))
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -26,13 +26,14 @@ from ..private_turn import FreeTurn
 from ..secure import SecureStream, SeededStream, Stream, poisson_batch
 from .aggregation import averaged, fault_in, miscounted, strategy_of
 from .central import UPDATES, clipped, noisy_shares, plan_for_clients, released, within_sensitivity
-from .counts import Answer, FederatedCounts, Local, added
+from .counts import Answer, FederatedCounts, Local, added, flattened
 from .job import Job
 from .learning import WEIGHT, WEIGHT_UNIT, Arrays, arrays_of, load, no_moments, private_of, recipe_of, trained_players, whole
 from .masks import step_for
 from .roster import Roster
 from .secure_sum import SecureSum
-from .wire import CANARIES, COUNT, EVALUATE, TRAIN, Reply, flattened
+from .state import ServerFile, ServerState
+from .wire import CANARIES, COUNT, EVALUATE, TRAIN, Reply
 
 LARGEST_CHANGE, LARGEST_COUNT = 2.0**12, 2.0**32
 """Of a weight in a round, and of a count: what masked numbers have room for."""
@@ -46,11 +47,15 @@ class Server:
     grid: Grid
     report: Callable[[Progress], None] = lambda _: None
     tell: Callable[[str], None] = lambda _: None
+    file: ServerFile | None = None
+    """What was done is written down here, and gone on from."""
     participants: list[int] = field(default_factory=list, init=False)
     """How many updates went into each round."""
     answers: list[Answer] = field(default_factory=list, init=False)
     """To every question, of all clients together."""
     _served: tuple[ClientServed, ...] = field(default=(), init=False)
+    _place: int = field(default=0, init=False)
+    """Questions that were asked since this server was started."""
     _of_model: int = field(default=0, init=False)
     """How many of them the model asked for."""
     _asked: Counter[int] = field(default_factory=Counter, init=False)
@@ -59,6 +64,11 @@ class Server:
 
     def __post_init__(self) -> None:
         self._roster = Roster(self.job, self.grid, self.tell)
+        self._begun = self.file.read() if self.file else ServerState()
+        self.answers, self.participants = list(self._begun.answers), list(self._begun.participants)
+        self._asked.update(self._begun.asked)
+        self._heard.update(self._begun.heard)
+        self.faults.update(self._begun.faults)
 
     @property
     def faults(self) -> dict[int, list[str]]:
@@ -66,7 +76,12 @@ class Server:
         return self._roster.faults
 
     def run(self) -> None:
-        """The generator is trained and the floor counted in place."""
+        """The generator is trained and the floor counted in place.
+
+        Raises:
+            FederationFailed: Too few clients answered, or nothing sound came of it.
+            PrivacyRefused: A client's accountant does not count what was asked of it.
+        """
         self._roster.gather()
         self._count()
         if self.generator.players():
@@ -79,11 +94,14 @@ class Server:
         torch.manual_seed(entropy(self.job.seed, "training") % 2**63)
         counts = FederatedCounts(self.job.codec.tokens, noisy=self.job.privacy is not None, ask=self._counted)
         self.generator.initialise(counts)
-        self._of_model = len(self.answers)
+        self._of_model = self._place
         self.floor.initialise(counts)
 
     def _counted(self, _: Local) -> Answer:
         """The answer to the next question. A count without some of the clients would be another question: all have to answer."""
+        self._place += 1
+        if self._place <= len(self.answers):
+            return self.answers[self._place - 1]
         space, numbers = self.job.codec.tokens, self._roster.numbers
         if self.job.federation.secure_aggregation:
             sums = self._secure(numbers, LARGEST_COUNT)
@@ -97,8 +115,9 @@ class Server:
         if heard < len(numbers):
             raise FederationFailed("a count without some of the clients would be another question; all of them have to answer")
         if self.job.guards_clients:
-            answer = noisy_shares(answer, self._plan(), self._source())
+            answer = noisy_shares(answer, self._plan(), self._source("counts"))
         self.answers.append(answer)
+        self._keep(ServerState())
         return answer
 
     def counts_of_floor(self) -> FederatedCounts:
@@ -109,10 +128,10 @@ class Server:
     def _secure(self, numbers: Sequence[int], largest: float) -> SecureSum:
         return SecureSum(numbers, self._roster.ask_good, step_for(largest))
 
-    def _source(self) -> Stream:
+    def _source(self, what: str) -> Stream:
         """Of the server's own noise and coins."""
         if self.job.privacy is not None and self.job.privacy.noise == "seeded":
-            return SeededStream(stream(self.job.seed, "noise for tests"))
+            return SeededStream(stream(self.job.seed, f"noise for tests: {what}"))
         return SecureStream()
 
     def _plan(self) -> list[Mechanism]:
@@ -122,25 +141,37 @@ class Server:
 
     def _train(self) -> None:
         spec, strategy, began = self.job.federation, strategy_of(self.job.federation), time.perf_counter()
-        secret, players = self._source(), trained_players(self.generator, self.job)
-        public = stream(self.job.seed, "clients of a round")
+        players, begun = trained_players(self.generator, self.job), self._begun
         # Under client-level privacy every number that travels takes part of the clip: there optimizers begin anew.
         moments = {} if self.job.guards_clients else no_moments(self.generator, players, recipe_of(self.generator, self.job))
-        for round_ in range(1, spec.rounds + 1):
-            drawn = self._drawn(secret, public)
+        if begun.round:
+            load(self.generator, begun.weights)
+            moments = dict(begun.moments)
+        resumed = self.file is not None and len(self.answers) == len(begun.answers)
+        lost = begun.round + 1 if spec.secure_aggregation and resumed else 0
+        for round_ in range(begun.round + 1, spec.rounds + 1):
+            secret = self._source(f"round {round_}")
+            drawn = self._drawn(round_, secret)
+            self._asked.update(drawn)
+            if round_ == lost:
+                self.tell(f"round {round_} was on its way when the server stopped; under masks nothing is sent twice, so it is left out")
+                self.participants.append(0)
+                self._keep(ServerState(round=round_, weights=whole(self.generator), moments=moments))
+                continue
             before = {**arrays_of(self.generator, players), **moments}
             sent = {**whole(self.generator), **moments}
             if spec.secure_aggregation:
                 after, facts = self._masked(round_, drawn, sent, before, strategy, secret)
             else:
                 after, facts = self._seen(round_, drawn, sent, before, strategy, secret)
-            self._check_steps(facts, drawn)
+            self._check_steps(facts)
             moments = {name: after.pop(name) for name in moments}
             load(self.generator, after)
             self._train_own(round_)
             if not sound(self.generator):
                 raise FederationFailed(f"after round {round_} the weights are no numbers any more; lower training.learning_rate")
             self.participants.append(len(facts))
+            self._keep(ServerState(round=round_, weights=whole(self.generator), moments=moments))
             self.report(Progress(round_, spec.rounds, time.perf_counter() - began, self._mean_loss(facts), None))
         self.generator.eval()
 
@@ -170,24 +201,31 @@ class Server:
         mechanism = next(one for one in self._plan() if isinstance(one, SampledGaussian) and one.what == UPDATES)
         return released(total, before, mechanism, source)
 
-    def _drawn(self, secret: Stream, public: np.random.Generator) -> list[int]:
+    def _keep(self, state: ServerState) -> None:
+        """Before anything else is asked for."""
+        if self.file is not None:
+            answers, told = tuple(self.answers), tuple(self.participants)
+            now = replace(state, answers=answers, participants=told, asked=self._asked, heard=self._heard, faults=self.faults)
+            self.file.write(self.job, now)
+
+    def _drawn(self, round_: int, secret: Stream) -> list[int]:
         """Each client by a coin of its own; where amplification is claimed for it, a coin that nobody else can know."""
         numbers, share = self._roster.numbers, self.job.federation.sample
         if share == 1:
             return numbers
         if self.job.guards_clients:
             return [numbers[i] for i in poisson_batch(secret, len(numbers), share).tolist()]
+        public = stream(self.job.seed, f"clients of round {round_}")
         return [number for number in numbers if public.random() < share] or numbers[:1]
 
     def _mean_loss(self, facts: Mapping[int, Mapping[str, Any]]) -> float | None:
         losses = [float(said["loss"]) for said in facts.values() if isinstance(said.get("loss"), int | float)]
         return sum(losses) / len(losses) if losses and self.job.privacy is None else None
 
-    def _check_steps(self, facts: Mapping[int, Mapping[str, Any]], drawn: Sequence[int]) -> None:
+    def _check_steps(self, facts: Mapping[int, Mapping[str, Any]]) -> None:
         """A client that forgot its steps would be charged for fewer than it took. It may have taken some whose update was lost."""
         if self.job.local_privacy is None:
             return
-        self._asked.update(drawn)
         self._heard.update(list(facts))
         _, steps = private_of(self.job).planner.pace(self.generator, recipe_of(self.generator, self.job))
         per_round = steps // self.job.federation.rounds

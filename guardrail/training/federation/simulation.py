@@ -23,7 +23,7 @@ from ...vocabulary.errors import GuardrailError
 from ..contract import Batch
 from ..strategy import Dataset
 from .job import Job
-from .wire import client_app
+from .wire import Participant, client_app
 
 from flwr.app import Context, Error, Message, RecordDict  # isort: skip - after `wire`, which tells Flower to report to nobody
 from flwr.clientapp import ClientApp
@@ -65,9 +65,10 @@ class _Opened:
     def __init__(self, folder: str) -> None:
         self._folder = folder
 
-    def __call__(self, context: Context, job: Job) -> tuple[int, Dataset, Callable[[Any], None]]:
+    def __call__(self, context: Context, job: Job) -> Participant:
         number = int(context.node_config["partition-id"])
-        return number, _read(Path(self._folder) / f"{number}.npz", job), lambda _: None  # the ledger was asked for all of them
+        dataset = _read(Path(self._folder) / f"{number}.npz", job)
+        return Participant(number, dataset, lambda _: None)  # the ledger was asked for all of them
 
 
 @lru_cache(maxsize=64)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,10 +26,12 @@ from ...vocabulary.documents import parse_json
 from ...vocabulary.errors import ArtifactError, BudgetExceeded, FederationFailed, GuardrailError, PrivacyRefused, SpecError, Unsupported
 from ...vocabulary.frozen import parse
 from ..strategy import Dataset
-from .client import Client, Memory, Update
+from .client import Client, Reserve, Update
+from .counts import unflattened
 from .job import Job
 from .learning import Arrays
 from .masks import PublicKeys
+from .state import ClientFile, Memory, digest
 
 ARRAYS, FACTS, MEMORY = "arrays", "facts", "guardrail"
 HELLO, COUNT, TRAIN, CANARIES, EVALUATE = "query.hello", "query.count", "train", "query.canaries", "evaluate"
@@ -83,31 +85,49 @@ def reply_of(message: Message) -> Reply:
     return Reply(arrays, facts, str(facts.get("refused", "")))
 
 
-Open = Callable[[Context, Job], tuple[int, Dataset, Callable[..., None]]]
-"""A client's number, its records, and whom it tells what they will be charged."""
+class Participant(NamedTuple):
+    number: int
+    dataset: Dataset
+    reserve: Reserve
+    fingerprint: str = ""
+    """Of the records, where they can be others than before."""
 
 
-def client_app(opened: Open) -> ClientApp:
-    """The client as Flower runs it, on one machine or on many. It is made anew for every message and remembers by its context."""
+Open = Callable[[Context, Job], Participant]
+File = Callable[[Job], ClientFile | None]
+Said = tuple[Arrays, dict[str, Any]]
+
+
+def client_app(opened: Open, file: File = lambda _: None) -> ClientApp:
+    """The client as Flower runs it, on one machine or on many. It is made anew for every message and remembers by its context, and
+    by its file where it has one."""
     app = ClientApp()
 
-    def client(message: Message, context: Context) -> tuple[Client, Arrays, dict[str, Any]]:
+    def given(answer: Callable[[Client, Arrays, dict[str, Any]], Said], message: Message, context: Context) -> Said:
         arrays, facts = read(message.content)
         job = parse(Job, facts.get("job"), where="the server's job", error=ArtifactError)
-        number, dataset, reserve = opened(context, job)
-        return Client(job, dataset, number, memory_of(context), reserve), arrays, facts
+        memory, kept = memory_of(context), file(job)
+        asked = digest(message.metadata.message_type, arrays, facts)
+        if kept is not None:
+            memory = replace(kept.memory, masker=memory.masker)
+            if (again := kept.answer_to(asked)) is not None:
+                return again
+        one = Client(job, **opened(context, job)._asdict(), memory=memory)
+        try:
+            said = answer(one, arrays, facts)
+        except BaseException:
+            keep(memory, context, kept)  # also of what was refused half-way: steps taken stay taken
+            raise
+        keep(memory, context, kept, asked, said if message.metadata.message_type in (COUNT, TRAIN) else None)
+        return said
 
-    def answering(answer: Callable[[Client, Arrays, dict[str, Any]], tuple[Arrays, dict[str, Any]]]) -> Callable[..., Message]:
+    def answering(answer: Callable[[Client, Arrays, dict[str, Any]], Said]) -> Callable[..., Message]:
         def handle(message: Message, context: Context) -> Message:
             try:
-                one, arrays, facts = client(message, context)
-                try:
-                    given = content(*answer(one, arrays, facts))
-                finally:
-                    keep(one.memory, context)  # also of what was refused half-way: steps taken stay taken
+                said = content(*given(answer, message, context))
             except Exception as fault:
-                given = content({}, {"refused": in_public(fault)})
-            return Message(given, reply_to=message)
+                said = content({}, {"refused": in_public(fault)})
+            return Message(said, reply_to=message)
 
         return handle
 
@@ -166,19 +186,6 @@ def trained(update: Update, facts: Mapping[str, Any]) -> tuple[Arrays, dict[str,
     return update.arrays, {"round": facts["round"], "steps": update.steps, "weight": update.weight, "loss": update.loss}
 
 
-def flattened(answers: Iterable[Mapping[str, np.ndarray]]) -> Arrays:
-    """A list of answers as arrays with names of their own."""
-    return {f"{i:04d}/{name}": value for i, answer in enumerate(answers) for name, value in answer.items()}
-
-
-def unflattened(arrays: Arrays) -> list[Arrays]:
-    found: dict[int, Arrays] = {}
-    for key, value in arrays.items():
-        place, _, name = key.partition("/")
-        found.setdefault(int(place), {})[name] = value
-    return [found[place] for place in sorted(found)]
-
-
 def memory_of(context: Context) -> Memory:
     kept = context.state.get(MEMORY)
     if not isinstance(kept, ConfigRecord):
@@ -188,7 +195,9 @@ def memory_of(context: Context) -> Memory:
     return Memory(**dict(kept.items()), canaries=canaries)
 
 
-def keep(memory: Memory, context: Context) -> None:
+def keep(memory: Memory, context: Context, file: ClientFile | None, asked: str = "", said: Said | None = None) -> None:
+    if file is not None:
+        file.keep(memory) if said is None else file.keep_answer(memory, asked, *said)
     facts = {key: value for key, value in vars(memory).items() if key != "canaries"}
     context.state[MEMORY] = ConfigRecord(facts)
     context.state[f"{MEMORY}-canaries"] = record_of(memory.canaries)

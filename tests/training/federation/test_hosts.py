@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from guardrail.data.schema_file import load_schema
 from guardrail.privacy_accounting.receipts import read_receipt
 from guardrail.run.folder import RunFolder
 from guardrail.training.federation.app import CLIENT, Here, opened
-from guardrail.training.federation.client import Client, Memory
+from guardrail.training.federation.client import Client
 from guardrail.training.federation.host_keys import make_keys, number_of
 from guardrail.training.federation.hosts import Address, free_port
 from guardrail.vocabulary import documents
@@ -64,12 +65,10 @@ def test_a_clients_limit_refuses_what_the_server_asks_beyond_it(clinic: Clinic, 
     monkeypatch.setenv(CLIENT, str(clinic.folder / "here.json"))
     for privacy in (None, {"epsilon": 5, "canaries": 0}):
         job = a_job(privacy=privacy).model_copy(update={"records": schema})
-        number, dataset, reserve = opened(context, job)
         with pytest.raises(BudgetExceeded, match="refused by the limit"):
-            Client(job, dataset, number, Memory(), reserve).answer([])
+            Client(job, **opened(context, job)._asdict()).answer([])
     job = a_job(privacy={"epsilon": 3, "canaries": 0}).model_copy(update={"records": schema})
-    number, dataset, reserve = opened(context, job)
-    Client(job, dataset, number, Memory(), reserve).answer([])
+    Client(job, **opened(context, job)._asdict()).answer([])
 
 
 def test_keys_in_use_are_not_overwritten(tmp_path: Path):
@@ -151,9 +150,7 @@ def test_three_hosts_train_one_model_under_tls_and_a_stranger_is_refused(tmp_pat
         return started(hosts[i], hosts[i] / "home", "join", address, "--data", "visits.csv", "--keys", str(keys))
 
     with started(tmp_path, clinic.home.path, "serve", "spec.yaml", "--port", str(port), "--keys", "keys") as server:
-        until = time.monotonic() + 120
-        while "listening" not in (tmp_path / "said").read_text() and time.monotonic() < until and server.poll() is None:
-            time.sleep(0.5)
+        until_it(lambda: "listening" in (tmp_path / "said").read_text(), server)
         nodes = [joining(i, tmp_path / "keys" / f"client-{i}") for i in range(3)]
         with joining(3, stranger) as refused, nodes[0], nodes[1], nodes[2]:
             assert server.wait(600) == 0, (tmp_path / "said").read_text()
@@ -166,6 +163,65 @@ def test_three_hosts_train_one_model_under_tls_and_a_stranger_is_refused(tmp_pat
     assert any("stayed with it" in line for line in federation_meaning(receipt))
     for host in hosts[:3]:  # every client's own ledger has what its records were charged
         assert "federate made with" in budget_of(host)
+
+
+@pytest.mark.slow
+def test_a_server_that_was_killed_goes_on_and_no_client_pays_twice(tmp_path: Path):
+    clinic = Clinic(tmp_path)
+    clinic.spec(
+        generator={"name": "made", "options": {"hidden": [16]}},
+        training={"epochs": 2},
+        privacy={"epsilon": 5, "canaries": 0},
+        federation={"clients": 2, "rounds": 5, "deadline_seconds": 240},
+        policy="federated",
+        sample={"n": 200},
+    )
+    port = free_port()
+    hosts = [tmp_path / f"host-{i}" for i in range(2)]
+    for i, host in enumerate(hosts):
+        host.mkdir()
+        clinic_rows(150, seed=i).to_csv(host / "visits.csv", index=False)
+
+    def serving():
+        return started(tmp_path, clinic.home.path, "serve", "spec.yaml", "--port", str(port))
+
+    def joining(i: int):
+        return started(hosts[i], hosts[i] / "home", "join", f"127.0.0.1:{port}", "--data", "visits.csv", "--number", str(i))
+
+    def rounds() -> int:
+        return sum(path.read_text().count('"step"') for path in tmp_path.glob(PROGRESS))
+
+    with joining(0) as one, joining(1) as other:
+        with serving() as server:
+            until_it(lambda: rounds() >= 2, server)
+            server.kill()
+        until_it(lambda: not listens(port))  # its own children end with it
+        with serving() as server:
+            assert server.wait(600) == 0, (tmp_path / "said").read_text()
+        assert one.poll() is None and other.poll() is None
+    assert "going on after round" in (tmp_path / "said").read_text()
+    assert not (tmp_path / "runs" / ".federations").exists() or not any((tmp_path / "runs" / ".federations").iterdir())
+    (run,) = (path for path in (tmp_path / "runs").iterdir() if not path.name.startswith("."))
+    receipt = read_receipt(run / "receipt.json")
+    assert receipt.federation is not None and receipt.federation.participants == (2,) * 5
+    for host in hosts:
+        assert "is gone" in (host / "said").read_text()
+        assert budget_of(host).count("federate made with") == 1
+
+
+PROGRESS = "runs/.federations/*/progress.jsonl"
+
+
+def until_it(holds: Callable[[], bool], process: subprocess.Popen[str] | None = None, seconds: float = 240) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until and (process is None or process.poll() is None)
+        time.sleep(0.5)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 def budget_of(host: Path) -> str:

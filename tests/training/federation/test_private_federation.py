@@ -14,7 +14,7 @@ from flwr.app import Message
 from guardrail.training.accounting import epsilon_prv
 from guardrail.training.federation import central
 from guardrail.training.federation.central import clipped, plan_for_clients, released, within_sensitivity
-from guardrail.training.federation.client import Client, Memory
+from guardrail.training.federation.client import Client
 from guardrail.training.federation.federated import Federated, claim_of
 from guardrail.training.federation.learning import private_of, recipe_of, whole
 from guardrail.training.federation.server import plan_of
@@ -31,7 +31,7 @@ RECORDS = {"epsilon": 3.0, "canaries": 0}
 
 def a_client(job: Any = None, reserved: list[Any] | None = None) -> Client:
     job = job or a_job(privacy=RECORDS, learning={"epochs": 1})
-    return Client(job, shares(all_records(job), 3)[0], 0, Memory(), (reserved if reserved is not None else []).append)
+    return Client(job, shares(all_records(job), 3)[0], 0, (reserved if reserved is not None else []).append)
 
 
 def test_a_client_reserves_the_whole_plan_before_its_first_answer():
@@ -85,7 +85,7 @@ def test_a_client_that_forgot_its_training_pays_for_it_again():
     reserved: list[Any] = []
     client = a_client(reserved=reserved)
     client.answer([])
-    again = Client(client.job, client.dataset, 0, Memory(), reserved.append)
+    again = Client(client.job, client.dataset, 0, reserved.append)
     again.answer([])
     assert len(reserved) == 2
 

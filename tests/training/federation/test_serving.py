@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from guardrail.audits.fairness.clients import Clients
-from guardrail.training.federation.client import Client, Memory
+from guardrail.training.federation.client import Client
 from guardrail.training.federation.federated import part_of
 from guardrail.training.federation.learning import whole
 from guardrail.vocabulary.errors import BudgetExceeded
@@ -42,7 +42,7 @@ def test_a_server_that_asks_this_first_is_refused_by_the_ledger_like_any_other()
     def limited(_: object) -> None:
         raise BudgetExceeded("refused by the limit")
 
-    client = Client(job, shares(all_records(job), 3)[0], 0, Memory(), limited)
+    client = Client(job, shares(all_records(job), 3)[0], 0, limited)
     with pytest.raises(BudgetExceeded):
         client.served(whole(job.built()[0]))
 
