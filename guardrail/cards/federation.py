@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from ..reports.text import number
-from ..vocabulary.receipt import FederationRecord, Receipt
+from ..vocabulary.receipt import FederationRecord, PrivacyClaim, Receipt
 
 
 def federation_meaning(receipt: Receipt | None) -> tuple[str, ...]:
@@ -11,7 +13,14 @@ def federation_meaning(receipt: Receipt | None) -> tuple[str, ...]:
     if receipt is None or receipt.federation is None:
         return ()
     record = receipt.federation
-    return (_where(record), _rounds(record), *_whose_epsilon(record), _aggregation(record), *_left_out(record), *_served(record))
+    return (
+        _where(record),
+        _rounds(record),
+        *_whose_epsilon(record, receipt.privacy),
+        _aggregation(record),
+        *_left_out(record),
+        *_served(record),
+    )
 
 
 def _where(record: FederationRecord) -> str:
@@ -43,12 +52,18 @@ def _rounds(record: FederationRecord) -> str:
     )
 
 
-def _whose_epsilon(record: FederationRecord) -> tuple[str, ...]:
+def _whose_epsilon(record: FederationRecord, claim: PrivacyClaim | None) -> tuple[str, ...]:
+    """Both epsilons: that of a record and that of a client."""
+    if claim is None:
+        return ()
+    said = f"epsilon {number(claim.epsilon)} at delta {number(claim.delta)}"
     if record.level == "record":
         return (
             "Epsilon is each record's: every client clipped and noised its own steps, so it holds against the server and the other "
             "clients too. Each client took the same plan of steps through all rounds. Who has records with several clients is protected by "
             "each of them apart: for such a person their epsilons add up.",
+            f"Per {claim.unit}: {said}, in every client's ledger and for the whole federation alike, since none lies with two clients. Per "
+            "client: no bound; that one took part, and what its records have in common, the model may tell.",
         )
     if record.level == "client":
         return (
@@ -59,8 +74,15 @@ def _whose_epsilon(record: FederationRecord) -> tuple[str, ...]:
                 if record.secure_aggregation
                 else "it clips, too."
             ),
+            f"Per client: {said}. Per record, of a client that takes part with it or without it: epsilon {number(2 * claim.epsilon)} "
+            f"at delta {number(_of_two(claim))}, as for a group of two, since such a client is another one in place of the first.",
         )
     return ()
+
+
+def _of_two(claim: PrivacyClaim) -> float:
+    """Delta of two units together, with twice the epsilon (Dwork and Roth 2014, group privacy)."""
+    return min(1.0, claim.delta * (1 + math.exp(min(claim.epsilon, 700.0))))
 
 
 def _aggregation(record: FederationRecord) -> str:

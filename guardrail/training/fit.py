@@ -148,7 +148,9 @@ def _settled(strategy: Strategy, material: Material, settings: Settings, world: 
 
 def _spending(material: Material, settings: Settings, home: Home, tell: Callable[[str], None], world: World) -> LedgerSpending:
     federation = settings.federation
-    what = f"{'federate' if federation else 'train'} {settings.generator.name} ({settings.name})"
+    what = f"train {settings.generator.name} ({settings.name})"
+    if federation is not None:
+        what = f"federate {settings.generator.name} with {federation.clients} clients, simulated ({settings.name})"
     unit = "client" if federation and federation.level == "client" else material.schema.unit
     return LedgerSpending(Ledger(home), material.fingerprint, unit, settings.privacy, what, settings.parent, tell, world)
 

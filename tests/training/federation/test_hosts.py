@@ -123,7 +123,8 @@ def started(folder: Path, home: Path, *words: str) -> Iterator[subprocess.Popen[
 
 @pytest.mark.slow
 def test_three_hosts_train_one_model_under_tls_and_a_stranger_is_refused(tmp_path: Path):
-    """One SuperLink and three SuperNodes as processes on loopback, with TLS and keys; a node with a key of its own making is refused."""
+    """One SuperLink and three SuperNodes as processes on loopback, with TLS and keys; a node with a key of its own making is refused,
+    and a client whose authority did not sign the server's certificate sends it nothing."""
     clinic = Clinic(tmp_path)
     make_keys(tmp_path / "keys", host="127.0.0.1", clients=3)
     clinic.spec(
@@ -136,10 +137,15 @@ def test_three_hosts_train_one_model_under_tls_and_a_stranger_is_refused(tmp_pat
     )
     port = free_port()
     address = f"127.0.0.1:{port}"
-    hosts = [tmp_path / f"host-{i}" for i in range(4)]
+    hosts = [tmp_path / f"host-{i}" for i in range(5)]
     for i, host in enumerate(hosts):
         host.mkdir()
         clinic_rows(150, seed=i).to_csv(host / "visits.csv", index=False)
+    make_keys(tmp_path / "others", host="127.0.0.1", clients=1)
+    deceived = hosts[4] / "client-0"
+    deceived.mkdir()
+    (deceived / "ca.pem").write_bytes((tmp_path / "others" / "ca.pem").read_bytes())
+    (deceived / "node.key").write_bytes((tmp_path / "keys" / "client-0" / "node.key").read_bytes())
     stranger = hosts[3] / "client-3"
     stranger.mkdir()
     (stranger / "ca.pem").write_bytes((tmp_path / "keys" / "ca.pem").read_bytes())
@@ -151,10 +157,13 @@ def test_three_hosts_train_one_model_under_tls_and_a_stranger_is_refused(tmp_pat
 
     with started(tmp_path, clinic.home.path, "serve", "spec.yaml", "--port", str(port), "--keys", "keys") as server:
         until_it(lambda: "listening" in (tmp_path / "said").read_text(), server)
+        with joining(4, deceived) as never:
+            assert never.wait(60) == 2
         nodes = [joining(i, tmp_path / "keys" / f"client-{i}") for i in range(3)]
         with joining(3, stranger) as refused, nodes[0], nodes[1], nodes[2]:
             assert server.wait(600) == 0, (tmp_path / "said").read_text()
             assert refused.wait(60) == 2
+    assert "certificate verify failed" in (hosts[4] / "said").read_text()
     assert "none that the server registered" in (hosts[3] / "said").read_text()
     folder = RunFolder.at(next((tmp_path / "runs").iterdir()))
     receipt = read_receipt(folder.path / "receipt.json")
