@@ -39,20 +39,34 @@ class Clients:
         if len(evidence.served) < 2:
             return (Finding.not_assessable(metric, f"{len(evidence.served)} client said how the model serves it: nothing to compare"),)
         clients = {f"client {one.client}": Estimate(value=one.shortfall, low=one.low, high=one.high) for one in evidence.served}
+        within = {label: estimate for one in evidence.served for label, estimate in _extremes(one).items()}
         finding = Finding.measured(
             metric,
             _gap(evidence.served),
             estimand="The shortfall of the client that is served worst minus that of the client that is served best.",
             reference=0.0,
-            groups=clients,
+            groups=clients | within,
             plots=(Whiskers.of(clients, title="How far each client's records are from the samples", line=0.0, unit="total variation"),),
             caveats=(
                 "Each number is a client's own word, computed where its records are.",
                 "Clients whose records differ from each other cannot all be near to one model: a gap may be theirs and not the training's.",
+                "Groups within a client are those of the sensitive attribute that is served most unequally there, the best and the worst.",
                 "The largest of many noisy numbers minus the smallest is above 0 even where all are served alike.",
             ),
         )
         return (finding,)
+
+
+def _extremes(one: ClientServed) -> dict[str, Estimate]:
+    """The groups of this client that are served best and worst, of the attribute where they lie furthest apart."""
+    if (unequal := one.most_unequal()) is None:
+        return {}
+    name, best, worst = unequal
+    return {
+        f"client {one.client}, {name}={value}": Estimate(value=found.value, low=found.low, high=found.high)
+        for value, found in one.groups[name].items()
+        if value in (best, worst)
+    }
 
 
 def _gap(served: tuple[ClientServed, ...]) -> Estimate:

@@ -105,7 +105,23 @@ def _served(record: FederationRecord) -> tuple[str, ...]:
     return (
         f"Served worst is client {worst.client}: its records lie {number(round(worst.shortfall, 3))} further from the samples, in total "
         "variation column by column, than samples lie from each other.",
+        *_within(record),
     )
+
+
+def _within(record: FederationRecord) -> tuple[str, ...]:
+    """The client that sees its own groups served most unequally."""
+    found = [
+        (one.groups[name][worst].value - one.groups[name][best].value, one.client, name, best, worst)
+        for one in record.served
+        if (unequal := one.most_unequal()) is not None
+        for name, best, worst in [unequal]
+    ]
+    if not found:
+        return ()
+    gap, client, name, best, worst = max(found)
+    where = f"client {client}: {name}={worst} by {number(round(gap, 3))} worse than {best}"
+    return (f"Within a client, groups are served most unequally at {where}.",)
 
 
 def _left_out(record: FederationRecord) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ def serve_run(order: Order, address: Address, *, home: Home, runs: Path, listene
         watch.history.append(progress)
         listener.training(progress)
 
-    kept = ServerFile(runs / ".federations" / _key(job))
+    kept = ServerFile(runs / f".federation-{_key(job)}")
     if kept.path.exists():
         listener.stage(
             f"going on after round {kept.read().round} of {job.federation.rounds}, where an earlier start of it ended; {kept.advice}"

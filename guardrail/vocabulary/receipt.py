@@ -73,6 +73,16 @@ class PrivacyClaim(Frozen):
         return self.noise == "secure"
 
 
+MOST_GROUPS = 100
+"""In a client's word."""
+
+
+class Shortfall(Frozen):
+    value: float
+    low: float
+    high: float
+
+
 class ClientServed(Frozen):
     """How well the common model serves one client, as that client measured it."""
 
@@ -81,6 +91,17 @@ class ClientServed(Frozen):
     """Mean total variation distance of its records from samples, column by column, beyond that of samples from samples."""
     low: float
     high: float
+    groups: Annotated[dict[str, Annotated[dict[str, Shortfall], Field(max_length=MOST_GROUPS)]], Field(max_length=MOST_GROUPS)] = {}
+    """The same within this client, by sensitive attribute and its value; groups that are too small to say are not in it."""
+
+    def most_unequal(self) -> tuple[str, str, str] | None:
+        """The sensitive attribute whose groups are served most unequally, its value that is served best, and the one served worst."""
+        extremes = [
+            (name, min(groups, key=lambda value: groups[value].value), max(groups, key=lambda value: groups[value].value))
+            for name, groups in self.groups.items()
+            if len(groups) > 1
+        ]
+        return max(extremes, key=lambda found: self.groups[found[0]][found[2]].value - self.groups[found[0]][found[1]].value, default=None)
 
 
 class FederationRecord(Frozen):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from guardrail.cards.federation import federation_meaning
-from guardrail.vocabulary.receipt import ClientServed, FederationRecord
+from guardrail.vocabulary.receipt import ClientServed, FederationRecord, Shortfall
 from tests.conftest import receipt
 
 RECORD = {
@@ -72,5 +72,8 @@ def test_of_clients_epsilon_bounds_a_record_as_a_group_of_two(epsilon: float, bo
 
 def test_who_is_served_badly_and_who_was_left_out_are_named():
     served = [ClientServed(client=number, shortfall=number / 10, low=0, high=1) for number in range(3)]
+    groups = {"sex": {"female": Shortfall(value=0.2, low=0, high=1), "male": Shortfall(value=0.05, low=0, high=1)}}
+    served[1] = served[1].model_copy(update={"groups": groups})
     said = meaning(served=served, left_out={"4": ("no answer within 60 s",)})
-    assert "Served worst is client 2" in said and "0.200" in said and "Client 4 was left out at times: no answer within 60 s." in said
+    assert "Served worst is client 2" in said and "0.200" in said and "at client 1: sex=female by 0.150 worse than male" in said
+    assert "Client 4 was left out at times: no answer within 60 s." in said

@@ -5,35 +5,62 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 
-from ...vocabulary.receipt import ClientServed
+from ...vocabulary.receipt import MOST_GROUPS, ClientServed, Shortfall
 from ...vocabulary.seeds import entropy
 from ..contract import Generator
 from ..model import space_of
 from ..strategy import Dataset
 from .job import Job
 
-MOST, RESAMPLED = 2000, 50
+MOST, LEAST, RESAMPLED = 2000, 30, 50
+"""Records compared at most; of a group at least; and how often they are drawn anew for an interval."""
 
 
 def served(job: Job, generator: Generator, dataset: Dataset, number: int) -> ClientServed | None:
     """None for a client without records, and for families that draw no samples of their own.
 
     Shortfall: by how much the mean total variation distance, column by column, between the client's records and as many samples is
-    above that between two sets of samples of this size. Its interval is over resampled records (percentiles).
+    above that between two sets of samples of this size. Its interval is over resampled records (percentiles). Groups by sensitive
+    attribute are compared with samples of the same group, where records and samples have enough of it.
     """
     n = min(MOST, len(dataset.tokens))
     if not n or not hasattr(type(generator), "sample"):
         return None
     rng = np.random.default_rng(entropy(job.seed, f"client {number} is served"))
     one, other = (_drawn(job, generator, n, int(rng.integers(2**62)), rng) for _ in range(2))
-    own, sizes = dataset.tokens[rng.choice(len(dataset.tokens), n, replace=False)], dataset.space.sizes
-    usual = _distance(one, other, sizes)
-    again = [_distance(own[rng.integers(0, n, n)], one, sizes) - usual for _ in range(RESAMPLED)]
-    low, high = np.quantile(again, [0.025, 0.975])
+    own = dataset.tokens[rng.choice(len(dataset.tokens), n, replace=False)]
+    whole = _shortfall(own, one, other, dataset.space.sizes, rng)
+    groups = {name: found for name in _attributes(job) if len(found := _by_group(job, name, own, one, other, rng)) > 1}
+    return ClientServed(client=number, shortfall=whole.value, low=whole.low, high=whole.high, groups=groups)
+
+
+def _shortfall(own: np.ndarray, one: np.ndarray, other: np.ndarray, sizes: Sequence[int], rng: np.random.Generator) -> Shortfall:
+    """Three sets of as many."""
+    n, usual = len(own), _distance(one, other, sizes)
     value = _distance(own, one, sizes) - usual
-    return ClientServed(client=number, shortfall=value, low=min(value, float(low)), high=max(value, float(high)))
+    low, high = np.quantile([_distance(own[rng.integers(0, n, n)], one, sizes) - usual for _ in range(RESAMPLED)], [0.025, 0.975])
+    return Shortfall(value=value, low=min(value, float(low)), high=max(value, float(high)))
+
+
+def _attributes(job: Job) -> list[str]:
+    """Sensitive ones whose values are few words."""
+    return [name for name in job.records.sensitive if job.records.columns[name].kind in ("categorical", "ordinal", "boolean")]
+
+
+def _by_group(job: Job, name: str, own: np.ndarray, one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> dict[str, Shortfall]:
+    codec, column = job.codec, list(job.records.columns).index(name)
+    found = {}
+    for token in np.unique(own[:, column]):
+        mine, first, second = (tokens[tokens[:, column] == token] for tokens in (own, one, other))
+        n = min(len(mine), len(first), len(second))
+        if n >= LEAST:
+            value = codec.decode(mine[:1], "tokens", rng)[name].iloc[0]
+            label = "(missing)" if pd.isna(value) else str(value)
+            found[label] = _shortfall(mine[:n], first[:n], second[:n], codec.tokens.sizes, rng)
+    return dict(sorted(found.items(), key=lambda item: item[1].value)[-MOST_GROUPS:])
 
 
 def _drawn(job: Job, generator: Generator, n: int, seed: int, rng: np.random.Generator) -> np.ndarray:

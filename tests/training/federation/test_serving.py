@@ -35,6 +35,28 @@ def test_clients_who_are_alike_are_served_alike():
     assert all(abs(one.shortfall) < 0.03 for one in server.served())
 
 
+def test_the_group_that_is_served_badly_within_a_client_is_found():
+    """At client 0 the red ones are all of one size, which the common model does not know; a group of a few is not spoken of."""
+    job = a_job("marginals", clients=3)
+    job = job.model_copy(update={"records": job.records.model_copy(update={"sensitive": ("colour", "label", "number")})})
+    dataset = all_records(job, n=1800)
+    parts = shares(dataset, 3)
+    red = parts[0].tokens[:, 3] == 1
+    parts[0].tokens[red, 4] = 0
+    few = np.flatnonzero(parts[1].tokens[:, 3] == 2)[25:]
+    parts[1] = part_of(parts[1], ~np.isin(np.arange(len(parts[1].tokens)), few))
+    server, _ = federate(job, parts)
+    served = {one.client: one for one in server.served()}
+    assert set(served[0].groups) == {"colour", "label"} and set(served[0].groups["colour"]) == {"red", "green", "blue", "(missing)"}
+    assert set(served[0].groups["label"]) == {"False", "True"} and "green" not in served[1].groups["colour"]
+    name, best, worst = served[0].most_unequal() or ("", "", "")
+    assert (name, worst) == ("colour", "red")
+    assert served[0].groups[name][worst].low > served[0].groups[name][best].high
+    (finding,) = Clients().measure(Evidence(schema=job.records, served=server.record(simulated=True).served), np.random.default_rng(0))
+    assert {"client 0", "client 0, colour=red", f"client 0, colour={best}"} <= set(finding.groups)
+    assert sum(label.startswith("client 0") for label in finding.groups) == 3
+
+
 def test_a_server_that_asks_this_first_is_refused_by_the_ledger_like_any_other():
     """A limit admits no training without privacy, and this answer is computed from the records as well."""
     job = a_job("marginals")
