@@ -139,8 +139,9 @@ class ClientFile:
         return (self._kept.arrays, self._kept.facts) if self._kept.asked == asked else None
 
     def keep(self, memory: Memory) -> None:
-        """What was done, with the answer that was there."""
-        self._write(replace(self._kept, memory=memory))
+        """What was done, with the answer that was there. Before anything was paid for there is nothing to keep."""
+        if memory.job:
+            self._write(replace(self._kept, memory=memory))
 
     def keep_answer(self, memory: Memory, asked: str, arrays: Arrays, facts: dict[str, Any]) -> None:
         self._write(Kept(memory, asked, arrays, facts))

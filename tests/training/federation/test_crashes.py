@@ -176,6 +176,14 @@ def test_the_same_message_gets_the_same_answer_and_any_other_none(tmp_path: Path
         assert again.answer_to(other) is None
 
 
+def test_who_only_says_hello_leaves_nothing_on_a_clients_disk(tmp_path: Path):
+    """A server that names ever new trainings could fill it."""
+    hosts = Hosts(a_job(**SMALL), tmp_path)
+    with pytest.raises(Crash):
+        hosts.started(at=1, answered=True)
+    assert not (tmp_path / "clients").exists() and hosts.reserved == []
+
+
 def test_no_secret_of_a_session_is_on_the_disk(tmp_path: Path):
     job = a_job(**SMALL, secure_aggregation=True)
     Hosts(job, tmp_path).started()
