@@ -8,11 +8,8 @@ for this home only: a real authority replaces these files where manifests are to
 from __future__ import annotations
 
 import datetime as dt
-import fcntl
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..registry.home import Home
-from ..vocabulary.documents import write_atomic
+from ..vocabulary.documents import alone, write_atomic
 from ..vocabulary.errors import ArtifactError, InputError
 
 FILES = ("ca.pem", "ca.key", "signer.pem", "signer.key")
@@ -60,7 +57,7 @@ class Keys:
 def ensure(home: Home) -> Keys:
     """The home's keys, made now if there are none; the signing certificate is renewed when it has run out."""
     keys = Keys(home.keys_path)
-    with _alone(home):
+    with alone(home.keys_path.parent / "keys.lock"):
         if not keys.folder.exists():
             _make(keys.folder, home.id)
         if missing := [name for name in FILES if not (keys.folder / name).is_file()]:
@@ -170,13 +167,6 @@ def _load(path: Path) -> x509.Certificate:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError) as fault:
         raise ArtifactError(f"{path}: not a certificate ({fault}); restore the folder from a backup, or remove it to start anew") from None
-
-
-@contextmanager
-def _alone(home: Home) -> Iterator[None]:
-    with (home.keys_path.parent / "keys.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _now() -> dt.datetime:

@@ -13,12 +13,10 @@ Not covered: someone who may read the key; a home deleted as a whole, or its dat
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +24,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ..vocabulary.documents import canonical_json, read_json, write_atomic
+from ..vocabulary.documents import alone, canonical_json, read_json, write_atomic
 from ..vocabulary.errors import ArtifactError
 from .database import Database, LedgerRow
 from .home import Home
@@ -117,17 +115,11 @@ class Chain:
 
     def _remember(self, link: Link) -> None:
         """Only forward: of two processes that committed in turn, the later entry stays."""
-        with self._alone():
+        with alone(self._home.path / "ledger.lock"):
             known = self._head()
             if known is None or link.number > known[0]:
                 head = {"number": link.number, "mac": link.mac, "seal": self._seal(link.number, link.mac)}
                 write_atomic(self._home.path / HEAD, json.dumps(head) + "\n", mode=0o600)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with (self._home.path / "ledger.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def _seal(self, number: object, mac: object) -> str:
         return self._mac(f"head {number} {mac}")

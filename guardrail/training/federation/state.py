@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,20 @@ class ClientFile:
 
     def __init__(self, folder: Path, job: Job, number: int) -> None:
         self.path = folder / f"{job.key.removeprefix('sha256:')[:32]}-{number}.safetensors"
-        self._kept = self._read() if self.path.exists() else Kept(Memory())
+        self._lock = folder / f"client-{number}.lock"
+        self._kept = Kept(Memory())
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While no other process of this client answers: one that is late would take what was done since for undone.
+
+        Raises:
+            ArtifactError: The file is damaged.
+        """
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with documents.alone(self._lock):
+            self._kept = self._read() if self.path.exists() else Kept(Memory())
+            yield
 
     @property
     def memory(self) -> Memory:

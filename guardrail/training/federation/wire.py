@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -96,6 +97,7 @@ class Participant(NamedTuple):
 Open = Callable[[Context, Job], Participant]
 File = Callable[[Job], ClientFile | None]
 Said = tuple[Arrays, dict[str, Any]]
+Answering = Callable[[Client, Arrays, dict[str, Any]], Said]
 
 
 def client_app(opened: Open, file: File = lambda _: None) -> ClientApp:
@@ -103,25 +105,26 @@ def client_app(opened: Open, file: File = lambda _: None) -> ClientApp:
     by its file where it has one."""
     app = ClientApp()
 
-    def given(answer: Callable[[Client, Arrays, dict[str, Any]], Said], message: Message, context: Context) -> Said:
+    def given(answer: Answering, message: Message, context: Context) -> Said:
         arrays, facts = read(message.content)
         job = parse(Job, facts.get("job"), where="the server's job", error=ArtifactError)
-        memory, kept = memory_of(context), file(job)
-        asked = digest(message.metadata.message_type, arrays, facts)
-        if kept is not None:
-            memory = replace(kept.memory, masker=memory.masker)
-            if (again := kept.answer_to(asked)) is not None:
-                return again
-        one = Client(job, **opened(context, job)._asdict(), memory=memory)
-        try:
-            said = answer(one, arrays, facts)
-        except BaseException:
-            keep(memory, context, kept)  # also of what was refused half-way: steps taken stay taken
-            raise
-        keep(memory, context, kept, asked, said if message.metadata.message_type in (COUNT, TRAIN) else None)
-        return said
+        asked, kept = digest(message.metadata.message_type, arrays, facts), file(job)
+        with kept.held() if kept is not None else nullcontext():
+            memory = memory_of(context)
+            if kept is not None:
+                memory = replace(kept.memory, masker=memory.masker)
+                if (again := kept.answer_to(asked)) is not None:
+                    return again
+            one = Client(job, **opened(context, job)._asdict(), memory=memory)
+            try:
+                said = answer(one, arrays, facts)
+            except BaseException:
+                keep(memory, context, kept)  # also of what was refused half-way: steps taken stay taken
+                raise
+            keep(memory, context, kept, asked, said if message.metadata.message_type in (COUNT, TRAIN) else None)
+            return said
 
-    def answering(answer: Callable[[Client, Arrays, dict[str, Any]], Said]) -> Callable[..., Message]:
+    def answering(answer: Answering) -> Callable[..., Message]:
         def handle(message: Message, context: Context) -> Message:
             try:
                 said = content(*given(answer, message, context))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from flwr.app import Context, Message
 from guardrail.training.federation.job import Job
 from guardrail.training.federation.server import Server
 from guardrail.training.federation.simulation import Loopback
-from guardrail.training.federation.state import ClientFile, ServerFile, ServerState, digest
+from guardrail.training.federation.state import ClientFile, Memory, ServerFile, ServerState, digest
 from guardrail.training.federation.wire import Participant, client_app
 from guardrail.training.strategy import Dataset
 from guardrail.vocabulary.errors import ArtifactError, FederationFailed, GuardrailError
@@ -92,6 +93,12 @@ class Hosts:
         return deliver
 
 
+def remembered(folder: Path, job: Job, number: int) -> ClientFile:
+    file = ClientFile(folder / "clients", job, number)
+    with file.held():
+        return file
+
+
 def crashed(hosts: Hosts, at: int, *, answered: bool) -> Server:
     with pytest.raises(Crash):
         hosts.started(at=at, answered=answered)
@@ -120,7 +127,7 @@ def test_steps_are_counted_once_through_every_crash(tmp_path: Path):
         with pytest.raises(Crash):
             hosts.started(at=at, answered=answered)
     server, _ = hosts.started()
-    steps = {ClientFile(tmp_path / "clients", server.job, number).memory.steps for number in range(3)}
+    steps = {remembered(tmp_path, server.job, number).memory.steps for number in range(3)}
     assert len(steps) == 1 and sum(mechanism.steps for mechanism in server._plan() if hasattr(mechanism, "steps")) == steps.pop()
     assert sorted(hosts.reserved) == [0, 1, 2]
 
@@ -160,10 +167,10 @@ def test_the_same_message_gets_the_same_answer_and_any_other_none(tmp_path: Path
     job = a_job(**SMALL, privacy={"epsilon": 8, "canaries": 0})
     hosts = Hosts(job, tmp_path)
     hosts.started()
-    kept = ClientFile(tmp_path / "clients", hosts.file.begun(job), 0)
+    kept = remembered(tmp_path, hosts.file.begun(job), 0)
     weights = {"w": np.arange(3.0)}
     kept.keep_answer(kept.memory, digest("train", weights, {"round": 1}), weights, {"steps": 4})
-    again = ClientFile(tmp_path / "clients", hosts.file.begun(job), 0)
+    again = remembered(tmp_path, hosts.file.begun(job), 0)
     arrays, facts = again.answer_to(digest("train", weights, {"round": 1})) or ({}, {})
     assert np.array_equal(arrays["w"], weights["w"]) and facts == {"steps": 4} and again.memory.steps == kept.memory.steps > 0
     for other in (
@@ -181,16 +188,35 @@ def test_who_only_says_hello_leaves_nothing_on_a_clients_disk(tmp_path: Path):
     hosts = Hosts(a_job(**SMALL), tmp_path)
     with pytest.raises(Crash):
         hosts.started(at=1, answered=True)
-    assert not (tmp_path / "clients").exists() and hosts.reserved == []
+    assert not list((tmp_path / "clients").glob("*.safetensors")) and hosts.reserved == []
+
+
+def test_two_processes_of_one_client_answer_one_after_the_other(tmp_path: Path):
+    """One that a restart left behind would else write down what it knew, and so set the client's count of steps back."""
+    job = a_job()
+    first, second, order = ClientFile(tmp_path, job, 0), ClientFile(tmp_path, job, 0), list[int]()
+
+    def late() -> None:
+        with second.held():
+            order.append(second.memory.steps)
+
+    with first.held():
+        thread = Thread(target=late)
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+        first.keep(Memory(job=job.key, steps=7))
+    thread.join(10)
+    assert order == [7]
 
 
 def test_no_secret_of_a_session_is_on_the_disk(tmp_path: Path):
     job = a_job(**SMALL, secure_aggregation=True)
     Hosts(job, tmp_path).started()
-    files = list((tmp_path / "clients").iterdir())
+    files = list((tmp_path / "clients").glob("*.safetensors"))
     assert len(files) == 3 and all(path.stat().st_mode & 0o077 == 0 for path in files)
     job = ServerFile(tmp_path / "server").begun(job)
-    assert [ClientFile(tmp_path / "clients", job, number).memory.masker for number in range(3)] == [""] * 3
+    assert [remembered(tmp_path, job, number).memory.masker for number in range(3)] == [""] * 3
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x80\x04."])
@@ -203,5 +229,5 @@ def test_a_damaged_file_is_refused_with_what_to_do(tmp_path: Path, content: byte
         file.begun(job)
     client = ClientFile(tmp_path, named, 0)
     client.path.write_bytes(content)
-    with pytest.raises(ArtifactError, match="paid for anew"):
-        ClientFile(tmp_path, named, 0)
+    with pytest.raises(ArtifactError, match="paid for anew"), client.held():
+        pass
