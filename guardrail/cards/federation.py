@@ -57,12 +57,13 @@ def _whose_epsilon(record: FederationRecord, claim: PrivacyClaim | None) -> tupl
     if claim is None:
         return ()
     said = f"epsilon {number(claim.epsilon)} at delta {number(claim.delta)}"
+    ledger = "in the ledger of the source" if record.simulated else "in every client's ledger"
     if record.level == "record":
         return (
             "Epsilon is each record's: every client clipped and noised its own steps, so it holds against the server and the other "
             "clients too. Each client took the same plan of steps through all rounds. Who has records with several clients is protected by "
             "each of them apart: for such a person their epsilons add up.",
-            f"Per {claim.unit}: {said}, in every client's ledger and for the whole federation alike, since none lies with two clients. Per "
+            f"Per {claim.unit}: {said}, {ledger} and for the whole federation alike, since none lies with two clients. Per "
             "client: no bound; that one took part, and what its records have in common, the model may tell.",
         )
     if record.level == "client":

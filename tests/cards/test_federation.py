@@ -58,6 +58,7 @@ def test_secure_aggregation_is_said_to_be_no_differential_privacy():
 def test_of_records_epsilon_bounds_a_record_and_no_client():
     said = meaning(level="record", epsilon=3, unit="person")
     assert "Per person: epsilon 3 at delta 0.00001, in every client's ledger and for the whole federation" in said
+    assert "in the ledger of the source and for the whole" in meaning(level="record", simulated=True)
     assert "Per client: no bound" in said and "their epsilons add up" in said and "stays with the client" in said
 
 
