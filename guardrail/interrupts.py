@@ -1,4 +1,4 @@
-"""Ctrl-C, but never inside an import.
+"""Ctrl-C, but never inside an import; and whoever is told to end (SIGTERM) clears up like one that is interrupted.
 
 An interrupt that is raised while a module is being loaded does not always arrive as one: Python 3.11 makes a RuntimeError of it where
 a class is being made, and in the C++ of torch it ends the process. So it waits for the end of the import, and no longer; a second one
@@ -16,9 +16,11 @@ IMPORTING = "<frozen importlib._bootstrap>"
 
 
 def wait_for_imports() -> None:
-    """From now on, where Ctrl-C is heard at all: a shell's background job ignores it, and goes on doing so."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _Stop())
+    """From now on, where a signal is heard at all: a shell's background job ignores Ctrl-C, and goes on doing so."""
+    stop = _Stop()
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is usual:
+            signal.signal(number, stop)
 
 
 class _Stop:

@@ -185,19 +185,25 @@ LONG = {"generator": {"name": "made", "options": {"hidden": [16]}}, "training": 
 
 
 @pytest.mark.parametrize(
-    ("sections", "word", "expected"),
+    ("number", "sections", "word", "expected"),
     [
-        ({"data": {"source": "builtin:adult", "schema": None, "target": None, "sensitive": None}}, "reading", "no epsilon was spent"),
-        (LONG, "  step ", "epsilon 3 at delta 1e-05 was reserved"),
-        ({}, "auditing", "the trained model and its receipt are kept"),
+        (
+            signal.SIGINT,
+            {"data": {"source": "builtin:adult", "schema": None, "target": None, "sensitive": None}},
+            "reading",
+            "no epsilon was spent",
+        ),
+        (signal.SIGINT, LONG, "  step ", "epsilon 3 at delta 1e-05 was reserved"),
+        (signal.SIGTERM, LONG, "  step ", "epsilon 3 at delta 1e-05 was reserved"),
+        (signal.SIGINT, {}, "auditing", "the trained model and its receipt are kept"),
     ],
-    ids=["reading", "training", "auditing"],
+    ids=["reading", "training", "told to end", "auditing"],
 )
-def test_a_real_signal_ends_with_130_one_line_and_nothing_half_written(clinic, sections, word, expected):
+def test_a_real_signal_ends_with_130_one_line_and_nothing_half_written(clinic, number, sections, word, expected):
     clinic.spec(**sections)
     process = started(clinic, "run", "spec.yaml", "--json")
     wait_for(process, word)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     message = ended(process)
     assert process.returncode == 130 and message.count("guardrail: interrupted") == 1 and expected in message
     assert [whole(path) for path in clinic.runs] == ([True] if word == "auditing" else [])

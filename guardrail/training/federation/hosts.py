@@ -219,7 +219,7 @@ def _environment(folder: Path, more: dict[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _process(command: Sequence[str], folder: Path, more: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """With its children in a group of their own, which is ended as a whole: also where this process is told to end."""
+    """With its children in a group of their own, which is ended as a whole."""
     with log.open("wb") as out:
         process = subprocess.Popen(
             command,
@@ -230,11 +230,9 @@ def _process(command: Sequence[str], folder: Path, more: dict[str, str], log: Pa
             start_new_session=True,
             preexec_fn=_end_with_parent,
         )
-    before = signal.signal(signal.SIGTERM, _interrupted)
     try:
         yield process
     finally:
-        signal.signal(signal.SIGTERM, before)
         for sign in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(process.pid, sign)
@@ -247,10 +245,6 @@ def _end_with_parent() -> None:
     """Runs in the new process. Whoever is killed outright cannot end its children: where the system can, it does."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG; Flower's own children watch their parents
-
-
-def _interrupted(*_: Any) -> None:
-    raise KeyboardInterrupt("told to end")
 
 
 def _until_it_listens(address: Address, process: subprocess.Popen[bytes], log: Path) -> None:
