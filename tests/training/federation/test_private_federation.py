@@ -259,4 +259,5 @@ def test_what_travels_holds_no_secret():
         "federation",
         "records",
         "seed",
+        "training",
     }
