@@ -96,6 +96,12 @@ class Home:
         return self.path / "keys"
 
     @property
+    def federations_path(self) -> Path:
+        """Folder of what this home's records have done in federations."""
+        self._exist()
+        return self.path / "federations"
+
+    @property
     def database_url(self) -> str:
         if url := os.environ.get("GUARDRAIL_DATABASE_URL"):
             return url

@@ -112,7 +112,7 @@ def _here() -> Here:
 
 
 def file_of(job: Job) -> ClientFile:
-    return ClientFile(Home.find().path / "federations", job, _here().number)
+    return ClientFile(Home.find().federations_path, job, _here().number)
 
 
 def opened(context: Context, job: Job) -> Participant:

@@ -21,11 +21,16 @@ from flwr.app import Context, RecordDict
 from guardrail.cards.federation import federation_meaning
 from guardrail.data.schema_file import load_schema
 from guardrail.privacy_accounting.receipts import read_receipt
+from guardrail.registry.home import Home
+from guardrail.registry.ledger import Ledger
 from guardrail.run.folder import RunFolder
-from guardrail.training.federation.app import CLIENT, Here, opened
+from guardrail.training.federation.app import CLIENT, Here, file_of, opened
 from guardrail.training.federation.client import Client
 from guardrail.training.federation.host_keys import make_keys, number_of
 from guardrail.training.federation.hosts import Address, free_port
+from guardrail.training.federation.roster import Roster
+from guardrail.training.federation.simulation import Loopback
+from guardrail.training.federation.wire import client_app
 from guardrail.vocabulary import documents
 from guardrail.vocabulary.errors import BudgetExceeded, InputError, SpecError
 from tests.conftest import Clinic, clinic_rows
@@ -69,6 +74,25 @@ def test_a_clients_limit_refuses_what_the_server_asks_beyond_it(clinic: Clinic, 
             Client(job, **opened(context, job)._asdict()).answer([])
     job = a_job(privacy={"epsilon": 3, "canaries": 0}).model_copy(update={"records": schema})
     Client(job, **opened(context, job)._asdict()).answer([])
+
+
+def test_a_client_whose_home_is_new_answers_and_remembers(clinic: Clinic, monkeypatch: pytest.MonkeyPatch):
+    home = clinic.folder / "new"
+    monkeypatch.setenv("GUARDRAIL_HOME", str(home))
+    documents.write_json(clinic.folder / "here.json", Here(number=4, data=str(clinic.folder / "visits.csv")).model_dump())
+    monkeypatch.setenv(CLIENT, str(clinic.folder / "here.json"))
+    job = a_job(privacy={"epsilon": 3, "canaries": 0}, clients=1)
+    job = job.model_copy(update={"records": load_schema(clinic.folder / "schema.yaml"), "training": "one"})
+    grid = Loopback(client_app(opened, file_of), 1)
+    roster = Roster(job, grid, print)
+    roster.gather()
+    assert roster.numbers == [4] and not list((home / "federations").glob("*.safetensors"))
+    first, again = (roster.ask("query.count", {4: ({}, {})})[4] for _ in range(2))
+    assert not first.refused and all((again.arrays[name] == value).all() for name, value in first.arrays.items())
+    (file,) = (home / "federations").glob("*.safetensors")
+    file.unlink()
+    assert not roster.ask("query.count", {4: ({}, {})})[4].refused  # forgotten, and so paid for again
+    assert len(Ledger(Home(home)).entries(opened(grid.contexts[2], job).fingerprint)) == 2
 
 
 def test_keys_in_use_are_not_overwritten(tmp_path: Path):
