@@ -120,7 +120,7 @@ class Client:
         players = trained_players(generator, self.job)
         recipe = recipe_of(generator, self.job)
         anchors = Anchors(self.job.federation.proximal if self.job.federation.strategy == "fedprox" else 0.0)
-        self.memory.rounds = round_  # before the first step: whoever is killed in it has had it
+        self.memory.rounds = round_  # before the first step: whoever fails in it has had it; of one that is killed nothing leaves
         loss = None
         if self.job.local_privacy:
             self._private_leg(generator, players, recipe, round_, anchors)

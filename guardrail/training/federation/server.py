@@ -115,7 +115,7 @@ class Server:
         if heard < len(numbers):
             raise FederationFailed("a count without some of the clients would be another question; all of them have to answer")
         if self.job.guards_clients:
-            answer = noisy_shares(answer, self._plan(), self._source("counts"))
+            answer = noisy_shares(answer, self._plan(), self._source(f"answer {self._place}"))
         self.answers.append(answer)
         self._keep(ServerState())
         return answer

@@ -128,7 +128,7 @@ def client_app(opened: Open, file: File = lambda _: None) -> ClientApp:
         def handle(message: Message, context: Context) -> Message:
             try:
                 said = content(*given(answer, message, context))
-            except Exception as fault:
+            except Exception as fault:  # whatever it is: Flower would send its words, which may hold records
                 said = content({}, {"refused": in_public(fault)})
             return Message(said, reply_to=message)
 
